@@ -1,0 +1,1 @@
+"""The Auricle gateway: HTTP in front of a model repository."""

@@ -1,0 +1,97 @@
+"""The taxonomy of outcomes: one class = one HTTP status = one problem slug.
+
+ServiceError
+├── MalformedInput      400  the bytes claim a format and break its rules
+├── ModelNotFound       404  no such model in the repository
+├── ModelMismatch       409  tokens of another version of the model
+├── PayloadTooLarge     413  more than we accept
+├── UnsupportedMedia    415  no format that we read
+├── InvalidInput        422  readable, but outside what the model accepts
+├── InferenceFailed     500  the graph itself raised
+├── Overloaded          503  the queue is full
+├── BackendUnavailable  503  the model is not loaded, or its server is unreachable
+└── DeadlineExceeded    504  no answer within the limit
+
+Knows nothing about HTTP beyond the number: `service.web.problems` renders these, once.
+"""
+
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """Base of every outcome that a client is told about; never raised itself.
+
+    `detail` is written for the client. `errors` lists single faults as in RFC 9457: `{"pointer": ..., "detail": ...}`.
+    """
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    retry_after: ClassVar[int | None] = None  # seconds
+
+    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+
+class MalformedInput(ServiceError):
+    status = 400
+    slug = "malformed-input"
+    title = "The request body is damaged"
+
+
+class ModelNotFound(ServiceError):
+    status = 404
+    slug = "model-not-found"
+    title = "There is no such model"
+
+
+class ModelMismatch(ServiceError):
+    status = 409
+    slug = "model-mismatch"
+    title = "The tokens belong to another version of the model"
+
+
+class PayloadTooLarge(ServiceError):
+    status = 413
+    slug = "payload-too-large"
+    title = "The request is too large"
+
+
+class UnsupportedMedia(ServiceError):
+    status = 415
+    slug = "unsupported-media"
+    title = "The format is not one that is read here"
+
+
+class InvalidInput(ServiceError):
+    status = 422
+    slug = "invalid-input"
+    title = "The input is outside what is accepted"
+
+
+class InferenceFailed(ServiceError):
+    status = 500
+    slug = "inference-failed"
+    title = "The model could not process this input"
+
+
+class Overloaded(ServiceError):
+    status = 503
+    slug = "overloaded"
+    title = "The service is at its limit"
+    retry_after = 1
+
+
+class BackendUnavailable(ServiceError):
+    status = 503
+    slug = "backend-unavailable"
+    title = "The model is not available at the moment"
+    retry_after = 5
+
+
+class DeadlineExceeded(ServiceError):
+    status = 504
+    slug = "deadline-exceeded"
+    title = "No answer within the time limit"

@@ -1,0 +1,49 @@
+"""The settings of the gateway: one frozen object, read once from AURICLE_* and passed down."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable: `port` is AURICLE_PORT."""
+
+    model_config = SettingsConfigDict(env_prefix="AURICLE_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    model_repository: Path = Field(
+        Path(__file__).parent.parent / "model_repository",
+        description="Folder of <model>/config.pbtxt and <model>/<version>/model.onnx.",
+    )
+    triton_url: str | None = Field(
+        None,
+        description="host:port of a Triton server's gRPC endpoint, or several separated by commas. Unset: ONNX Runtime "
+        "inside this process.",
+    )
+    intra_op_threads: int = Field(
+        0, ge=0, description="Threads of one inference in this process; 0 takes every core that the process may use."
+    )
+
+    max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")
+    max_audio_s: float = Field(3600.0, gt=0, description="Longest audio in one request.")
+    deadline_s: float = Field(60.0, gt=0, description="Longest wait for the models; then 504.")
+
+    preprocess_workers: int = Field(2, ge=1, description="Threads that decode audio and compute features.")
+    max_queued_jobs: int = Field(64, ge=0, description="Jobs that may wait for those threads; then 503.")
+    max_inflight_windows: int = Field(8, ge=1, description="Windows of one request inside the backend at once.")
+
+    shutdown_grace_s: float = Field(30.0, ge=0, description="How long requests in flight may take after SIGTERM.")
+
+    @field_validator("triton_url")
+    @classmethod
+    def _addresses(cls, value: str | None) -> str | None:
+        for address in (value or "").split(","):
+            host, _, port = address.strip().rpartition(":")
+            if value and not (host and "/" not in host and port.isdigit()):
+                raise ValueError(f"{address.strip()!r} is not host:port of a gRPC endpoint")
+        return value or None
