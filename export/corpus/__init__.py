@@ -1,0 +1,1 @@
+"""The project's training and test recordings, rebuilt from public Debian packages."""
