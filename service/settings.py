@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")
+    body_timeout_s: float = Field(60.0, gt=0, description="A body that takes longer to arrive is refused with 408.")
+    stream_idle_s: float = Field(30.0, gt=0, description="A stream whose client is silent for longer is closed.")
     max_audio_s: float = Field(3600.0, gt=0, description="Longest audio in one request.")
     deadline_s: float = Field(60.0, gt=0, description="Longest wait for the models; then 504.")
 

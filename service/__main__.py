@@ -1,0 +1,5 @@
+"""`python -m service` is `auricle`."""
+
+from service.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""The application: the one file that knows all the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pkgutil import iter_modules
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service import models
+from service.backends.auto import create
+from service.errors import ServiceError
+from service.offload import Offload
+from service.settings import Settings
+from service.web import docs, problems, system
+from service.web.body import BodyLimit
+from service.web.capability import Capability
+from service.web.deps import Runtime, served
+from service.web.disconnect import Disconnect
+from service.web.metrics import Metrics
+from service.web.telemetry import Telemetry
+
+DESCRIPTION = """\
+Models that hear, behind HTTP. Send a recording as the raw body of a request; choose the form of the answer with `Accept`.
+
+Every error is an RFC 9457 problem (`application/problem+json`) whose `type` never changes and whose `request_id` is the
+`X-Request-Id` of the answer. `Server-Timing` says where the time went.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The gateway as an ASGI application. Its models load in the background once its lifespan begins."""
+    capabilities = tuple(discover())
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        backend = create(settings, metrics)
+        offload = Offload(settings.preprocess_workers, settings.max_queued_jobs)
+        started = asyncio.create_task(backend.start())
+        app.state.runtime = Runtime(settings, backend, offload, metrics, capabilities, started)
+        try:
+            yield
+        finally:
+            started.cancel()
+            await asyncio.wait({started})
+            await backend.close()
+            await asyncio.to_thread(offload.close)
+
+    app = FastAPI(
+        title="Auricle",
+        summary="Audio to tokens and back.",
+        description=DESCRIPTION,
+        version=_version(),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(Telemetry, metrics),
+            Middleware(problems.Failures),
+            Middleware(Disconnect),
+            Middleware(BodyLimit, settings.max_body_bytes, settings.body_timeout_s),
+        ],
+        exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError), problems.answer),
+    )
+    app.include_router(system.router(capabilities))
+    for capability in capabilities:
+        app.include_router(capability.router, dependencies=[Depends(served(capability))])
+    app.include_router(docs.router)
+    app.router.routes.append(docs.assets)
+    return app
+
+
+def discover() -> Iterator[Capability]:
+    """The `capability` of every package in `service.models`."""
+    for module in iter_modules(models.__path__):
+        if module.ispkg:
+            capability: Capability = import_module(f"{models.__name__}.{module.name}").capability
+            yield capability
+
+
+def _version() -> str:
+    try:
+        return version("auricle")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0"

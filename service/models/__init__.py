@@ -1,0 +1,1 @@
+"""The capabilities, one package each. `service.app` discovers them; none is registered by hand."""

@@ -1,0 +1,86 @@
+"""Request bodies: bounded in bytes and in time while they are read, and spooled to disk when they are large."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import MalformedInput, PayloadTooLarge
+
+SPOOL_BYTES = 1 << 20  # a body up to this size stays in memory
+
+# The rest of a refused body is not read, so the connection cannot serve another request.
+_CLOSE = {"Connection": "close"}
+
+
+class BodyLimit:
+    """Refuses a body by its Content-Length before reading any of it, then by what has really come, then by time."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+        self.timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        received, complete = 0, False
+        deadline: float | None = None
+
+        async def limited() -> Message:
+            nonlocal received, complete, deadline
+            if complete:
+                return await receive()
+            if not (declared.isascii() and declared.isdigit()):
+                raise HTTPException(400, "Content-Length is not a number.", _CLOSE)
+            self._check(int(declared))
+            deadline = deadline or asyncio.get_running_loop().time() + self.timeout_s
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"The body did not arrive within {self.timeout_s:g} s.", _CLOSE) from None
+            received += len(message.get("body", b""))
+            self._check(received)
+            complete = not message.get("more_body", False)
+            return message
+
+        await self.app(scope, limited, send)
+
+    def _check(self, size: int) -> None:
+        if size > self.max_bytes:
+            # Not the taxonomy's own class: the framework turns unknown errors while it reads a body into a 400.
+            raise HTTPException(PayloadTooLarge.status, f"The body is larger than {self.max_bytes} bytes.", _CLOSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A raw body that has arrived in full."""
+
+    file: SpooledTemporaryFile[bytes]
+    content_type: str  # as sent, parameters included; empty if the client named none
+    size: int  # bytes
+
+
+async def upload(request: Request) -> AsyncIterator[Upload]:
+    """Dependency: the raw body in a file that lives as long as the request. Raises MalformedInput if it is empty."""
+    with SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        size, pending = 0, bytearray()
+        async for chunk in request.stream():
+            size += len(chunk)
+            pending += chunk
+            if len(pending) >= SPOOL_BYTES:
+                await asyncio.to_thread(file.write, pending)  # goes to disk, which may be slow
+                pending = bytearray()
+        file.write(pending)
+        file.seek(0)
+        if not size:
+            raise MalformedInput("The request has no body.")
+        yield Upload(file, request.headers.get("content-type", ""), size)

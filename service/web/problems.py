@@ -1,0 +1,160 @@
+"""RFC 9457 problems: every error, ours and the framework's, is rendered here and nowhere else."""
+
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from service.errors import InvalidInput, PayloadTooLarge, ServiceError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+HIDDEN = "The failure is in the service's log under this request id."
+
+
+class Fault(BaseModel):
+    """One of several things wrong with a request."""
+
+    pointer: str = Field(description="Where: a JSON pointer into the body, or `/query/<parameter>`.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str = Field(description="`urn:problem-type:` and a slug that never changes.")
+    title: str
+    status: int
+    detail: str
+    request_id: str = Field(description="The value of X-Request-Id, to quote when asking about this answer.")
+    errors: list[Fault] | None = None
+
+
+def problem(error: Exception, request_id: str) -> Problem:
+    """What a client is told about `error`. An unexpected one says nothing but the request id."""
+    errors: list[dict[str, Any]] | None = None
+    match error:
+        case ServiceError():
+            slug, title, status, errors = error.slug, error.title, error.status, error.errors
+            # A model's own failure text is for the log; what the other 5xx say was written for the client.
+            detail = HIDDEN if status == HTTPStatus.INTERNAL_SERVER_ERROR else error.detail
+        case RequestValidationError() | WebSocketRequestValidationError():
+            slug, title, status = InvalidInput.slug, InvalidInput.title, InvalidInput.status
+            errors = faults(error.errors())
+            detail = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in errors)
+        case HTTPException(status_code=PayloadTooLarge.status):
+            slug, title, status, detail = PayloadTooLarge.slug, PayloadTooLarge.title, error.status_code, error.detail
+        case HTTPException():
+            title, status, detail = HTTPStatus(error.status_code).phrase, error.status_code, error.detail
+            slug = title.lower().replace(" ", "-")
+        case _:
+            slug, title, status, detail = "internal-error", "The service failed", 500, HIDDEN
+    return Problem(
+        type=f"urn:problem-type:{slug}",
+        title=title,
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=[Fault(**fault) for fault in errors] if errors else None,
+    )
+
+
+def faults(errors: Iterable[Any], root: str = "") -> list[dict[str, Any]]:
+    """Pydantic's errors as RFC 9457 faults; the refused values themselves are not echoed."""
+    return [
+        {"pointer": root + "".join(f"/{step}" for step in error["loc"]), "detail": error["msg"]} for error in errors
+    ]
+
+
+def headers(error: Exception) -> dict[str, str]:
+    """The header fields that go with the problem."""
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, HTTPException) and error.headers:
+        return dict(error.headers)
+    return {}
+
+
+async def answer(connection: HTTPConnection, error: Exception) -> Response | None:
+    """The one exception handler: renders to HTTP, or ends a WebSocket with the problem."""
+    trace = connection.state.trace
+    body = problem(error, trace.request_id)
+    trace.problem = body.type.rpartition(":")[2]
+    if body.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request failed", exc_info=error, extra={"fields": {"request_id": trace.request_id}})
+    response = JSONResponse(
+        body.model_dump(exclude_none=True), status_code=body.status, headers=headers(error), media_type=MEDIA_TYPE
+    )
+    if not isinstance(connection, WebSocket):
+        return response
+    if connection.application_state is WebSocketState.CONNECTING:
+        await connection.send_denial_response(response)
+    elif connection.application_state is WebSocketState.CONNECTED:
+        await connection.send_json({"type": "problem", **body.model_dump(exclude_none=True)})
+        await connection.close(close_code(body.status), reason=body.title)
+    return None
+
+
+def close_code(status: int) -> int:
+    """The WebSocket close code that says the same as an HTTP status."""
+    codes = {
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: 1009,
+        HTTPStatus.UNPROCESSABLE_ENTITY: 1007,
+        HTTPStatus.BAD_REQUEST: 1007,
+        HTTPStatus.SERVICE_UNAVAILABLE: 1013,
+        HTTPStatus.GATEWAY_TIMEOUT: 1013,
+        HTTPStatus.INTERNAL_SERVER_ERROR: 1011,
+    }
+    return codes.get(HTTPStatus(status), 1008)
+
+
+class Failures:
+    """Answers what nobody expected with a bare 500, so that such a request is traced and logged as any other."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] in ("http.response.start", "websocket.close")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except (ClientDisconnect, WebSocketDisconnect):
+            return
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            response = await answer(HTTPConnection(scope), error)
+            if response is not None:
+                await response(scope, receive, send)
+
+
+def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that can end in these problems, with an example of each."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        entry = documented.setdefault(
+            error.status,
+            {"model": Problem, "description": error.title, "content": {MEDIA_TYPE: {"examples": {}}}},
+        )
+        if error.title not in entry["description"]:
+            entry["description"] += f"; or: {error.title.lower()}"
+        entry["content"][MEDIA_TYPE]["examples"][error.slug] = {
+            "value": problem(error(error.title), "2f1c0b7e9d").model_dump(exclude_none=True)
+        }
+    return documented

@@ -1,0 +1,79 @@
+"""The outermost middleware: request id, one log line, metrics and Server-Timing for every request."""
+
+import logging
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.web.metrics import Metrics
+from service.web.trace import Trace, request_id
+
+logger = logging.getLogger("auricle.request")
+
+CLIENT_GONE = 499  # what proxies log for a client that left before the answer
+
+
+class Telemetry:
+    """Puts a Trace into the request's state and reports on it when the request is over. Payloads are never looked at."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        trace = Trace(request_id(Headers(scope=scope).get("x-request-id")))
+        scope.setdefault("state", {})["trace"] = trace
+        status, received, sent = CLIENT_GONE, 0, 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+            return message
+
+        async def traced(message: Message) -> None:
+            nonlocal status, sent
+            match message["type"]:
+                case "http.response.start" | "websocket.http.response.start":
+                    status = message["status"]
+                    headers = MutableHeaders(scope=message)
+                    headers["X-Request-Id"] = trace.request_id
+                    headers["Server-Timing"] = trace.server_timing()
+                case "websocket.accept":
+                    MutableHeaders(raw=message.setdefault("headers", []))
+                    message["headers"] = [*message["headers"], (b"x-request-id", trace.request_id.encode())]
+                case "websocket.close":
+                    status = message["code"]
+                case _:
+                    sent += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, counted, traced)
+        finally:
+            self.metrics.in_flight.dec()
+            self._report(scope, trace, status, received, sent)
+
+    def _report(self, scope: Scope, trace: Trace, status: int, received: int, sent: int) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope.get("method", "WEBSOCKET")
+        self.metrics.on_request(route, method, status, trace)
+        fields: dict[str, Any] = {
+            "request_id": trace.request_id,
+            "method": method,
+            "path": scope["path"][:200],
+            "route": route,
+            "status": status,
+            "duration_ms": round(trace.elapsed() * 1000, 1),
+            "stages_ms": {name: round(seconds * 1000, 1) for name, seconds in trace.stages.items()},
+            "bytes_in": received,
+            "bytes_out": sent,
+        }
+        if trace.problem:
+            fields["problem"] = trace.problem
+        logger.info("request", extra={"fields": fields})

@@ -1,0 +1,72 @@
+"""The trace of one request: its id and how long each stage took."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+STAGES = ("decode", "preprocess", "infer", "postprocess", "encode")
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
+
+
+@dataclass(slots=True)
+class Trace:
+    """Stages may overlap, because windows are decoded while earlier ones are inferred: their sum can exceed the total."""
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)  # seconds
+    problem: str | None = None  # slug of the problem that was answered
+    _open: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Counts the time inside; time that several tasks spend in the same stage at once is counted once."""
+        depth, since = self._open.get(name, (0, time.perf_counter()))
+        self._open[name] = (depth + 1, since)
+        try:
+            yield
+        finally:
+            depth, since = self._open.pop(name)
+            if depth > 1:
+                self._open[name] = (depth - 1, since)
+            else:
+                self._add(name, time.perf_counter() - since)
+
+    def timed(self, name: str, items: Iterator[T], *, within: str | None = None) -> Iterator[T]:
+        """Yields from `items` and counts the time that producing each takes; `within` is the stage that pulls them."""
+        while True:
+            begin = time.perf_counter()
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                spent = time.perf_counter() - begin
+                self._add(name, spent)
+                if within is not None:
+                    self._add(within, -spent)
+            yield item
+
+    def elapsed(self) -> float:
+        """Seconds since the request came in."""
+        return time.perf_counter() - self.started
+
+    def server_timing(self) -> str:
+        """The value of the Server-Timing header, in milliseconds."""
+        stages = {name: self.stages[name] for name in STAGES if name in self.stages} | {"total": self.elapsed()}
+        return ", ".join(f"{name};dur={max(seconds, 0) * 1000:.1f}" for name, seconds in stages.items())
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.stages[name] = self.stages.get(name, 0.0) + seconds
+
+
+def request_id(proposed: str | None) -> str:
+    """The client's own id if it is safe to log and to echo, else a new one."""
+    return proposed if proposed and _SANE_ID.fullmatch(proposed) else uuid.uuid4().hex
