@@ -1,0 +1,181 @@
+"""Audio files to float32 samples through PyAV, frame by frame: nothing here is as large as the file.
+
+Knows nothing of limits: `service.media.audio` asks for the next block only while they are kept.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream as AvStream
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput, MalformedInput, UnsupportedMedia
+from service.media import containers
+
+_CODECS = {
+    *("aac", "alac", "flac", "libopus", "mp3", "mp3float", "opus", "vorbis"),
+    *("pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be"),
+    *("pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "adpcm_ima_wav", "adpcm_ms"),
+}
+_BLOCK_SAMPLES = 1 << 14
+# what a sample of each format is worth: (value of zero, value of full scale)
+_SCALES = {"u8": (128, 128), "s16": (0, 1 << 15), "s32": (0, 1 << 31), "flt": (0, 1), "dbl": (0, 1)}
+
+
+class Decoder:
+    """The first audio track of a file. Attributes: sample_rate in Hz, channels.
+
+    Raises MalformedInput for a damaged file, UnsupportedMedia for a codec that is not read, InvalidInput for a file
+    without audio.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, start: int) -> None:
+        containers.check(file, name, start)
+        declared = containers.flac_samples(file, start) if name == "flac" else None
+        with _translated(name):
+            self._container = _open(file, name, start)
+        self._frames = self._decode(name, declared)
+        try:
+            first = next(self._frames, None)
+            if first is None:
+                raise InvalidInput("the audio has no samples")
+        except BaseException:
+            self.close()
+            raise
+        self._first = first
+        self.sample_rate, self.channels = first.sample_rate, first.layout.nb_channels
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Samples [C, n], full scale at 1.0, a third of a second or more at a time; once."""
+        pending, count = [_samples(self._first)], self._first.samples
+        for frame in self._frames:
+            if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels):
+                raise InvalidInput(
+                    f"the audio changes from {self.channels} channel(s) at {self.sample_rate} Hz to "
+                    f"{frame.layout.nb_channels} at {frame.sample_rate} Hz"
+                )
+            if count >= _BLOCK_SAMPLES:
+                yield np.concatenate(pending, axis=1)
+                pending, count = [], 0
+            pending.append(_samples(frame))
+            count += frame.samples
+        yield np.concatenate(pending, axis=1)
+
+    def close(self) -> None:
+        self._frames.close()
+        self._container.close()
+
+    def _decode(self, name: str, declared: int | None) -> Iterator[AudioFrame]:
+        """Frames of the first audio track, checked against the sample count that the file declares."""
+        stream = _first_audio(self._container)
+        padded_end = _padded_end(stream) if name == "mov" else None
+        count, held, damaged = 0, None, False
+        for packet in self._container.demux(stream):
+            try:
+                with _translated(name):
+                    frames = packet.decode()
+            except MalformedInput:
+                if name != "mp3":
+                    raise
+                # a cut from a longer mp3 begins in the bit reservoir, and tags of any kind may trail the last frame
+                damaged = count > 0
+                continue
+            if damaged and frames:
+                raise MalformedInput(f"the mp3 is damaged {count / frames[0].sample_rate:.3f} s after its beginning")
+            for frame in frames:
+                if held is not None:
+                    yield held
+                held = frame
+                count += frame.samples
+        if held is not None:
+            if padded_end is not None and 0 < count - padded_end < held.samples:
+                held = _shortened(held, held.samples - (count - padded_end))
+            yield held
+        if declared is not None and count < declared:
+            raise MalformedInput(f"the audio is cut short: {count} of the {declared} samples that its header declares")
+
+
+class _From(io.RawIOBase):
+    """A file without its first bytes: tags in front of the audio never reach FFmpeg."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file, self._start = file, start
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
+
+
+def _open(file: BinaryIO, name: str, start: int) -> InputContainer:
+    options = {
+        "protocol_whitelist": "none",  # the bytes that were sent are all that is read: no other file, no network
+        "codec_whitelist": ",".join(sorted(_CODECS)),
+        "max_streams": "32",
+    }
+    return av.open(_From(file, start), mode="r", format=name, options=options, buffer_size=1 << 16)
+
+
+def _first_audio(container: InputContainer) -> AvStream:
+    if not container.streams.audio:
+        raise InvalidInput("the file has no audio track")
+    stream = container.streams.audio[0]
+    codec = stream.codec_context
+    if codec is None or codec.codec is None or codec.codec.name not in _CODECS:
+        raise UnsupportedMedia("the audio track is in a codec that is not read here")
+    return stream
+
+
+def _padded_end(stream: AvStream) -> int | None:
+    """Where the sound of an mp4 ends, in samples: an AAC encoder fills its last frame, and FFmpeg leaves that in."""
+    if stream.duration is None or stream.time_base is None:
+        return None
+    return round(stream.duration * stream.time_base * stream.codec_context.sample_rate)
+
+
+def _shortened(frame: AudioFrame, samples: int) -> AudioFrame:
+    array = frame.to_ndarray()
+    keep = samples if frame.format.is_planar else samples * frame.layout.nb_channels
+    short = AudioFrame.from_ndarray(np.ascontiguousarray(array[:, :keep]), frame.format.name, frame.layout.name)
+    short.sample_rate = frame.sample_rate
+    return short
+
+
+def _samples(frame: AudioFrame) -> NDArray[np.float32]:
+    array = frame.to_ndarray()
+    if not frame.format.is_planar:
+        array = array.reshape(-1, frame.layout.nb_channels).T
+    zero, full_scale = _SCALES[frame.format.name.removesuffix("p")]
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which the limits refuse
+        samples = array.astype(np.float32, order="C")
+    if zero:
+        samples -= np.float32(zero)
+    if full_scale != 1:
+        samples *= np.float32(1 / full_scale)
+    return samples
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """FFmpeg's errors are about the bytes; those of reading the file itself stay what they are."""
+    try:
+        yield
+    except av.error.FFmpegError as exc:
+        raise MalformedInput(f"the audio is damaged or cut short: it begins as {name} and cannot be decoded") from exc
