@@ -1,0 +1,1 @@
+"""Where models run: the protocol, and its two implementations."""

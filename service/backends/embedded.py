@@ -1,0 +1,135 @@
+"""The backend inside this process: ONNX Runtime over a model repository, obeying its config.pbtxt as Triton does."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from service.backends.base import Observer, Unobserved, check_request, failure
+from service.backends.batcher import Batcher
+from service.errors import BackendUnavailable, ModelNotFound, ServiceError
+from service.repository import ModelConfig, RepositoryError, Warmup
+from service.tensors import Tensors
+
+logger = logging.getLogger(__name__)
+
+
+class Embedded:
+    """Implements `Backend`. `models` is known at once; each becomes ready when `start` has loaded and warmed it."""
+
+    def __init__(
+        self, models: Mapping[str, ModelConfig], *, intra_op_threads: int = 0, observer: Observer | None = None
+    ) -> None:
+        self.models = models
+        self._observer = observer or Unobserved()
+        self._threads = intra_op_threads or _usable_cores()
+        # one thread for each batch that may run at a time; ONNX Runtime leaves the GIL while it computes
+        self._executor = ThreadPoolExecutor(
+            max(1, sum(config.instances for config in models.values())), thread_name_prefix="inference"
+        )
+        self._batchers: dict[str, Batcher] = {}
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        for config in self.models.values():
+            session = await loop.run_in_executor(self._executor, Session, config, self._threads)
+            for sample in config.warmup:
+                await loop.run_in_executor(self._executor, session.warm, sample)
+            self._batchers[config.name] = Batcher(config, session.run, self._executor, self._observer)
+            logger.info("model %s is ready", config.name)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(batcher.close() for batcher in self._batchers.values()))
+        self._batchers.clear()
+        self._executor.shutdown()
+
+    async def ready(self, model: str) -> bool:
+        return model in self._batchers
+
+    async def infer(
+        self, model: str, inputs: Tensors, outputs: Sequence[str] | None = None, *, deadline: float | None = None
+    ) -> Tensors:
+        try:
+            return await self._infer(model, inputs, outputs, deadline)
+        except ServiceError as exc:
+            self._observer.on_refused(model, exc.slug)
+            raise
+
+    async def _infer(
+        self, model: str, inputs: Tensors, outputs: Sequence[str] | None, deadline: float | None
+    ) -> Tensors:
+        if (config := self.models.get(model)) is None:
+            raise failure(ModelNotFound, model)
+        if (batcher := self._batchers.get(model)) is None:
+            raise failure(BackendUnavailable, model)
+        size = check_request(config, inputs, outputs)
+        results = await batcher.submit(inputs, size, deadline)
+        return results if outputs is None else {name: results[name] for name in outputs}
+
+
+class Session:
+    """The newest allowed version of one model; safe to run from several threads."""
+
+    def __init__(self, config: ModelConfig, threads: int) -> None:
+        """Loads the graph; raises RepositoryError where it is missing or is not what config.pbtxt says."""
+        if config.backend != "onnxruntime":
+            raise RepositoryError(f"model {config.name!r} is for the backend {config.backend!r}, not onnxruntime")
+        if config.path is None or not config.versions:
+            raise RepositoryError(f"model {config.name!r} has no version to load")
+        path = config.path / str(config.versions[-1]) / config.filename
+        try:
+            self._session = ort.InferenceSession(path, _options(config, threads), providers=_providers())
+        except Exception as exc:  # ONNX Runtime's classes share no other base
+            raise RepositoryError(f"model {config.name!r}: {path} does not load: {exc}") from exc
+        self._outputs = [spec.name for spec in config.outputs]
+        _check_graph(config, self._session)
+
+    def run(self, inputs: Tensors) -> Tensors:
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+
+    def warm(self, sample: Warmup) -> None:
+        noise = np.random.default_rng(0)
+        inputs = {}
+        for spec in sample.inputs:
+            shape = (sample.batch_size, *spec.dims)
+            values = noise.uniform(size=shape) if spec.name in sample.random else np.zeros(shape)
+            inputs[spec.name] = values.astype(spec.dtype)
+        for _ in range(sample.count):
+            self.run(inputs)
+
+
+def _usable_cores() -> int:
+    """In a container or under taskset fewer than the machine has, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _options(config: ModelConfig, threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    # the names of Triton's onnxruntime backend; what the operator wrote for the model wins over the process's setting
+    options.intra_op_num_threads = int(config.parameters.get("intra_op_thread_count", threads))
+    options.inter_op_num_threads = int(config.parameters.get("inter_op_thread_count", 1))
+    # idle threads of one model must not spin on the cores that another one, or the audio decoder, could use
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _providers() -> list[str]:
+    if torch.cuda.is_available() and "CUDAExecutionProvider" in ort.get_available_providers():
+        ort.preload_dlls()  # the CUDA libraries that torch brought
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
+
+
+def _check_graph(config: ModelConfig, session: ort.InferenceSession) -> None:
+    """Names only: dims and types are proven where the graph is made."""
+    graph = {node.name for node in session.get_inputs()}
+    if graph != {spec.name for spec in config.inputs}:
+        raise RepositoryError(f"model {config.name!r}: the graph has inputs {sorted(graph)}, not those of config.pbtxt")
+    missing = {spec.name for spec in config.outputs} - {node.name for node in session.get_outputs()}
+    if missing:
+        raise RepositoryError(f"model {config.name!r}: the graph has no output {min(missing)!r}")
