@@ -1,0 +1,1 @@
+"""Audio BSQ-ViT: mel spectrogram -> binary tokens -> mel spectrogram."""

@@ -1,0 +1,41 @@
+"""One process a device: set up by `torchrun`, or a single process without it."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Process:
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """`model` on this device, averaging gradients over all processes."""
+        model = model.to(self.device)
+        return DistributedDataParallel(model) if self.world_size > 1 else model
+
+
+def start() -> Process:
+    """Joins the process group that `torchrun` describes in the environment, if it does."""
+    world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if world_size > 1:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Process(rank, world_size, device)
+
+
+def stop() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

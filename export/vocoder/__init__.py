@@ -1,0 +1,1 @@
+"""A small Vocos: mel spectrogram -> waveform."""
