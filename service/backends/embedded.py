@@ -113,6 +113,7 @@ def _options(config: ModelConfig, threads: int) -> ort.SessionOptions:
     # the names of Triton's onnxruntime backend; what the operator wrote for the model wins over the process's setting
     options.intra_op_num_threads = int(config.parameters.get("intra_op_thread_count", threads))
     options.inter_op_num_threads = int(config.parameters.get("inter_op_thread_count", 1))
+    options.log_severity_level = 4  # a failure arrives as an exception, which is logged once, with its model
     # idle threads of one model must not spin on the cores that another one, or the audio decoder, could use
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -92,6 +92,9 @@ class Triton:
 
     Requests go to the server with the fewest of ours outstanding. One that cannot be reached is passed over for
     EJECTION_S, and its request goes to the next: inference has no side effects, so it may be asked twice.
+
+    A server fails every request of a batch when one is at fault. Each is then sent once more, filled with copies of
+    its rows to a batch of its own, so that only the one at fault gets the error.
     """
 
     def __init__(self, addresses: Sequence[str], *, observer: Observer | None = None) -> None:
@@ -127,7 +130,14 @@ class Triton:
             config = self.models.get(model) or await self._discover(model)
             size = check_request(config, inputs, outputs)
             names = [spec.name for spec in config.outputs] if outputs is None else outputs
-            return await self._infer(model, size, inputs, names, deadline)
+            try:
+                return await self._infer(model, size, inputs, names, deadline)
+            except InferenceFailed:
+                if not config.batching.enabled or size == config.max_batch_size:
+                    raise
+            alone = _fill(inputs, size, config.max_batch_size)
+            results = await self._infer(model, config.max_batch_size, alone, names, deadline)
+            return {name: array[:size] for name, array in results.items()}
         except ServiceError as exc:
             self._observer.on_refused(model, exc.slug)
             raise
@@ -213,6 +223,11 @@ class Triton:
         config = replace(from_proto(answer.config), versions=tuple(sorted(int(v) for v in metadata.versions)))
         self.models[model] = config
         return config
+
+
+def _fill(inputs: Tensors, size: int, rows: int) -> Tensors:
+    """Repeats the `size` rows up to `rows`."""
+    return {name: array[np.arange(rows) % size] for name, array in inputs.items()}
 
 
 def _to_input(name: str, array: np.ndarray) -> InferInput:

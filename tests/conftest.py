@@ -1,0 +1,30 @@
+"""Fixtures that every floor shares: real servers over any repository."""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tritonserver.server import TritonServer
+
+StartTriton = Callable[..., TritonServer]
+
+
+@pytest.fixture(scope="session")
+def tritonserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTriton]:
+    """`tritonserver(repository, config_name=None)` starts the real server over that folder; ended with the session."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("the tritonserver wheel is for linux x86_64")
+    started: list[TritonServer] = []
+
+    def start(repository: Path, config_name: str | None = None) -> TritonServer:
+        server = TritonServer(repository, tmp_path_factory.mktemp("tritonserver"), config_name=config_name)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start
+    for server in started:
+        server.kill()
