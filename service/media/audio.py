@@ -7,7 +7,7 @@ at the word of its Content-Type. A type that is not audio at all is refused, as 
 |---|---|
 | UnsupportedMedia 415 | the Content-Type is not audio's; the bytes are no format that is read; an unknown codec |
 | MalformedInput 400 | the format is known and the bytes are damaged or cut short (see `service.media.containers`) |
-| InvalidInput 422 | no samples; sample rate, channel count or amplitude outside the ranges below; NaN or infinite samples |
+| InvalidInput 422 | no samples; rate, channel count or amplitude outside the ranges below; NaN or infinite samples |
 | PayloadTooLarge 413 | the decoded audio is longer than the limit, whatever the file claimed |
 """
 
@@ -118,7 +118,8 @@ def select_channels(block: NDArray[np.float32], channel: Channel) -> NDArray[np.
     if channel == "each" or (len(block) == 1 and channel != "right"):
         return block
     if channel == "mix":
-        return block.mean(axis=0, keepdims=True)
+        mean: NDArray[np.float32] = block.mean(axis=0, keepdims=True)
+        return mean
     if channel == "left":
         return block[:1]
     if len(block) < 2:

@@ -112,9 +112,9 @@ def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int
         elif box_size == 0:
             box_size = end - position
         if position + box_size > end:
-            raise _truncated(f"its {kind.decode('latin-1')!r} box", position + box_size - end) if top else MalformedInput(
-                f"the {kind.decode('latin-1')!r} box of the mp4 is larger than the box around it"
-            )
+            if top:
+                raise _truncated(f"its {kind.decode('latin-1')!r} box", position + box_size - end)
+            raise MalformedInput(f"the {kind.decode('latin-1')!r} box of the mp4 is larger than the box around it")
         if box_size < content - position:
             raise MalformedInput("the mp4 has a box of an impossible size")
         stack.append((position + box_size, end, top))

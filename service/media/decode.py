@@ -4,9 +4,9 @@ Knows nothing of limits: `service.media.audio` asks for the next block only whil
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -71,7 +71,7 @@ class Decoder:
         self._frames.close()
         self._container.close()
 
-    def _decode(self, name: str, declared: int | None) -> Iterator[AudioFrame]:
+    def _decode(self, name: str, declared: int | None) -> Generator[AudioFrame]:
         """Frames of the first audio track, checked against the sample count that the file declares."""
         stream = _first_audio(self._container)
         padded_end = _padded_end(stream) if name == "mov" else None
@@ -151,7 +151,7 @@ def _padded_end(stream: AvStream) -> int | None:
 
 
 def _shortened(frame: AudioFrame, samples: int) -> AudioFrame:
-    array = frame.to_ndarray()
+    array: NDArray[Any] = frame.to_ndarray()
     keep = samples if frame.format.is_planar else samples * frame.layout.nb_channels
     short = AudioFrame.from_ndarray(np.ascontiguousarray(array[:, :keep]), frame.format.name, frame.layout.name)
     short.sample_rate = frame.sample_rate

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal, Self, cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream as AvStream
 from numpy.typing import NDArray
 
 Format = Literal["wav", "wav-float", "flac", "ogg"]
@@ -48,7 +49,8 @@ class AudioWriter:
         self._container = av.open(
             file, mode="w", format=self._target.container, container_options={"fflags": "+bitexact"}
         )
-        self._stream = self._container.add_stream(self._target.codec, rate=sample_rate, layout=self._layout)
+        stream = self._container.add_stream(self._target.codec, rate=sample_rate, layout=self._layout)
+        self._stream = cast(AvStream, stream)  # which kind of stream it is follows from the codec
         self._stream.codec_context.flags |= av.codec.context.Flags.bitexact
         if self._target.codec == "libopus":
             self._stream.codec_context.bit_rate = _OPUS_BITS_PER_SECOND * channels

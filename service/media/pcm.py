@@ -9,14 +9,14 @@ Channels are interleaved; without a parameter there is one.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, MalformedInput
 
-ENCODINGS = {"s16be": np.dtype(">i2"), "s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+ENCODINGS: dict[str, np.dtype[Any]] = {"s16be": np.dtype(">i2"), "s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 _DEFAULT_ENCODINGS = {"audio/l16": "s16be", "audio/pcm": "s16le"}
 _BLOCK_FRAMES = 1 << 15
 
@@ -35,7 +35,7 @@ class PcmFormat:
         """Bytes of whole frames -> samples [C, n], full scale at 1.0. Raises MalformedInput for part of a frame."""
         if len(data) % self.bytes_per_frame:
             raise MalformedInput(
-                f"PCM of {self.channels} channel(s) in {self.encoding} comes in frames of {self.bytes_per_frame} bytes; "
+                f"PCM of {self.channels} channel(s) in {self.encoding} has frames of {self.bytes_per_frame} bytes; "
                 f"{len(data)} bytes end inside one"
             )
         interleaved = np.frombuffer(data, ENCODINGS[self.encoding]).reshape(-1, self.channels)
@@ -73,7 +73,9 @@ def pcm_format(content_type: str) -> PcmFormat | None:
         return None
     encoding = str(message.get_param("encoding", _DEFAULT_ENCODINGS[media_type])).lower()
     if encoding not in ENCODINGS or (media_type == "audio/l16" and encoding != "s16be"):
-        raise InvalidInput(f"encoding {encoding!r} of {media_type}: audio/pcm knows s16le and f32le, audio/L16 is s16be")
+        raise InvalidInput(
+            f"encoding {encoding!r} of {media_type}: audio/pcm knows s16le and f32le, audio/L16 is s16be"
+        )
     return PcmFormat(_number(message, "rate", None), _number(message, "channels", "1"), encoding)
 
 

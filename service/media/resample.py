@@ -1,7 +1,5 @@
 """Sample rate conversion with soxr, block by block, exact in length."""
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import soxr
 from numpy.typing import NDArray
@@ -14,7 +12,7 @@ class Resampler:
     """
 
     def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
-        self._rate_in, self._rate_out = rate_in, rate_out
+        self._rate_in, self._rate_out, self._channels = rate_in, rate_out, channels
         self._received, self._produced = 0, 0
         self._stream = (
             None if rate_in == rate_out else soxr.ResampleStream(rate_in, rate_out, channels, "float32", quality="HQ")
@@ -27,11 +25,11 @@ class Resampler:
         self._received += block.shape[1]
         return self._keep(self._stream.resample_chunk(np.ascontiguousarray(block.T)).T)
 
-    def finish(self, channels: int) -> NDArray[np.float32]:
+    def finish(self) -> NDArray[np.float32]:
         """The rest [C, m]."""
         if self._stream is None:
-            return np.zeros((channels, 0), np.float32)
-        rest = self._stream.resample_chunk(np.zeros((0, channels), np.float32), last=True).T
+            return np.zeros((self._channels, 0), np.float32)
+        rest = self._stream.resample_chunk(np.zeros((0, self._channels), np.float32), last=True).T
         missing = self._length() - self._produced - rest.shape[1]  # soxr rounds the length to the nearest sample
         return self._keep(np.pad(rest, ((0, 0), (0, max(0, missing)))))
 
@@ -42,13 +40,3 @@ class Resampler:
 
     def _length(self) -> int:
         return -(-self._received * self._rate_out // self._rate_in)
-
-
-def resample(
-    blocks: Iterable[NDArray[np.float32]], rate_in: int, rate_out: int, channels: int
-) -> Iterator[NDArray[np.float32]]:
-    """Blocks [C, n] of a whole signal at `rate_out`."""
-    resampler = Resampler(rate_in, rate_out, channels)
-    for block in blocks:
-        yield resampler.push(block)
-    yield resampler.finish(channels)
