@@ -7,14 +7,12 @@ import dataclasses
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -73,18 +71,6 @@ def load_weights(path: Path) -> Weights:
         raise ExportError(f"cannot read {path}: {error.strerror}") from error
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from error
-
-
-def load_checkpoint(path: Path, config: object) -> Weights:
-    """The averaged weights of a training checkpoint (`state.pt`), whose configuration the caller knows.
-
-    Reads with `weights_only`: opening a checkpoint runs nobody's code. Raises ExportError.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["ema"]["state"]
-        return unpack_weights(pack_weights(state, config))
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise ExportError(f"{path} is not a checkpoint of `auricle train`: {error}") from error
 
 
 def restore_config(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -1,0 +1,89 @@
+"""A served graph as ONNX: opset 18 and IR version 10, which every Triton image since 24.10 runs."""
+
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from export.contract import Arrays, ModelConfig, Signature, Tensor, check_signature
+from export.entries import Named, ServedGraph
+from export.errors import ExportError
+
+FILENAME = "model.onnx"
+CONFIG = "config.pbtxt"
+OPSET = 18
+IR_VERSION = 10  # the libraries' default is newer than what servers load
+
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
+    logging.ERROR
+)  # no operator of torchvision's is used
+
+
+def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
+    """Trace, check and serialise; `about` becomes the file's metadata. Raises ExportError."""
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own: deprecations inside torch, names of shared axes
+        program = torch.onnx.export(
+            graph,
+            kwargs=example,
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=list(example),
+            output_names=[graph.output],
+            dynamic_shapes=graph.dynamic_shapes(),
+        )
+    if program is None:
+        raise ExportError("torch.onnx.export gave no program")
+    model = program.model_proto
+    _forget_traces(model)
+    model.ir_version = IR_VERSION
+    model.producer_name = "auricle"
+    onnx.helper.set_model_props(model, about)
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    if opsets != {"": OPSET}:
+        raise ExportError(f"the graph needs operator sets {opsets}, only {OPSET} of ONNX is served everywhere")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the ONNX checker refuses the graph: {error}") from error
+    return model.SerializeToString()
+
+
+def check(content: bytes, config: ModelConfig) -> None:
+    """Names, dtypes and dims must be those of config.pbtxt. Raises ExportError."""
+    graph = onnx.load_from_string(content).graph
+    inputs, outputs = ({value.name: _tensor(value) for value in values} for values in (graph.input, graph.output))
+    check_signature(config, Signature(inputs, outputs))
+
+
+class Runner:
+    """The file as a server runs it."""
+
+    def __init__(self, content: bytes, config: ModelConfig) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        return dict(zip(self._names, self._session.run(self._names, inputs), strict=True))
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    kind = value.type.tensor_type
+    dims = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
+    return Tensor(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), dims)
+
+
+def _forget_traces(model: onnx.ModelProto) -> None:
+    """Drop the stack traces and file names of the machine that exported."""
+    graph = model.graph
+    parts: tuple[Any, ...] = (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
+    for part in (*parts, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
