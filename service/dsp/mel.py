@@ -110,6 +110,6 @@ class MelFrontEnd:
         """
         parameters = self.parameters
         spectrum = torch.fft.rfft(block.unfold(0, parameters.n_fft, parameters.hop_length) * self._window)
-        power = (spectrum.real**2 + spectrum.imag**2) @ self.filters
+        power = (spectrum.real.square() + spectrum.imag.square()) @ self.filters
         level: torch.Tensor = power.clamp_(min=_MIN_POWER).log10_().mul_(10).sub_(parameters.db_reference)
         return level.clamp_(parameters.db_min, parameters.db_max)
