@@ -1,1 +1,3 @@
 """Audio BSQ-ViT: mel spectrogram -> binary tokens -> mel spectrogram."""
+
+NAME = "tokenizer"  # what `auricle train` calls it

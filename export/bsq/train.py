@@ -1,6 +1,6 @@
 """Trains the tokenizer: `auricle train tokenizer --data DIR --preset small`.
 
-One process, or several through `torchrun -m export.bsq.train`. A killed run resumes from its last checkpoint. Every
+One process, or several: `torchrun --nproc-per-node 2 -m export train tokenizer ...`. A killed run resumes from its last checkpoint. Every
 `export_every` steps the averaged weights are written as safetensors, ready for `auricle export --checkpoint`.
 """
 
@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -35,28 +36,29 @@ from export.weights import save_weights
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    data: Path
-    out: Path = Path("runs/tokenizer")
-    preset: str = "small"
-    steps: int = 8000
-    batch_s: float = 40.96  # seconds of audio a step and process
-    crop_frames: tuple[int, ...] = (256, 1024)  # alternated: long windows as served, short ones for streams
-    learning_rate: float = 1.5e-3
-    final_learning_rate: float = 0.02  # fraction of the peak
-    warmup: int = 300
+    data: Annotated[Path, "a folder of audio, LibriSpeech, Common Voice, or the output of `auricle corpus`"]
+    out: Annotated[Path, "checkpoints, weights and TensorBoard events"] = Path("runs/tokenizer")
+    preset: Annotated[str, f"one of {', '.join(PRESETS)}"] = "small"
+    steps: Annotated[int, "optimizer steps"] = 8000
+    batch_s: Annotated[float, "seconds of audio a step and process"] = 40.96
+    long_frames: Annotated[int, "frames of a crop in every other step: a window as served"] = 1024
+    short_frames: Annotated[int, "frames of a crop in the other steps: a window of a stream"] = 256
+    learning_rate: Annotated[float, "peak"] = 1.5e-3
+    final_learning_rate: Annotated[float, "fraction of the peak that the cosine ends at"] = 0.02
+    warmup: Annotated[int, "steps"] = 200
     weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    delta_weight: float = 0.5
-    quantizer_loss: float = 0.1
-    adversarial: float = 0.0  # weight of the PatchGAN term; 0 trains without a discriminator
-    adversarial_from: int = 2000
-    spec_augment: float = 0.0  # probability of each mask; costs fidelity in a pure codec
-    bf16: bool = False
-    checkpoint_gradients: bool = False
-    workers: int = 0
+    clip_norm: Annotated[float, "largest norm of the gradient"] = 1.0
+    delta_weight: Annotated[float, "weight of the L1 of frame-to-frame differences"] = 0.5
+    quantizer_loss: Annotated[float, "weight of the commitment and entropy terms"] = 0.1
+    adversarial: Annotated[float, "weight of the PatchGAN term; 0 trains without a discriminator"] = 0.0
+    adversarial_from: Annotated[int, "first step with the PatchGAN term"] = 2000
+    spec_augment: Annotated[float, "probability of each mask; costs fidelity in a pure codec"] = 0.0
+    bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
+    checkpoint_gradients: Annotated[bool, "recompute activations: less memory, more time"] = False
+    workers: Annotated[int, "processes that read audio"] = 0
     seed: int = 0
-    log_every: int = 20
-    save_every: int = 500
+    log_every: Annotated[int, "steps"] = 20
+    save_every: Annotated[int, "steps"] = 500
 
 
 def train(options: TrainingOptions) -> Path:
@@ -129,11 +131,13 @@ class Adversary:
         self.optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=options.learning_rate, betas=(0.9, 0.99))
 
     def generator_term(self, fake: Tensor, fidelity: Tensor, last_layer: Tensor) -> Tensor:
-        adversarial = generator_loss(self.replica(fake))
+        self.discriminator.requires_grad_(False)
+        adversarial = generator_loss(self.discriminator(fake))
         return self.weight * adaptive_weight(fidelity, adversarial, last_layer) * adversarial
 
     def update(self, step: int, real: Tensor, fake: Tensor) -> None:
-        loss = hinge_discriminator_loss(self.replica(real), self.replica(fake))
+        self.discriminator.requires_grad_(True)
+        loss = hinge_discriminator_loss(*self.replica(torch.cat([real, fake])).chunk(2))
         if step % 16 == 0:  # lazy regularisation: every 16th step, 16 times as strong (Karras et al., 2020)
             loss = loss + 16 * 5.0 * gradient_penalty(self.discriminator, real)
         self.optimizer.zero_grad(set_to_none=True)
@@ -144,7 +148,7 @@ class Adversary:
 def _batches(options: TrainingOptions, mel: MelConfig, rank: int, start: int) -> Iterator[Tensor]:
     clips = datasets.find_clips(options.data)
     loaders = []
-    for frames in options.crop_frames:
+    for frames in (options.long_frames, options.short_frames):
         samples = frames * mel.hop_length
         crops = datasets.Crops(clips, samples, mel.sample_rate, seed=hash((options.seed, rank, start, frames)))
         size = max(1, round(options.batch_s * mel.sample_rate / samples))

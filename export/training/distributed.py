@@ -18,10 +18,11 @@ class Process:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """`model` on this device, averaging gradients over all processes."""
-        model = model.to(self.device)
-        return DistributedDataParallel(model) if self.world_size > 1 else model
+    def wrap(self, model: nn.Module, *, in_turns: bool = False) -> nn.Module:
+        """`model`, averaging gradients over all processes; `in_turns`: not every parameter is used in every step."""
+        if self.world_size == 1:
+            return model
+        return DistributedDataParallel(model, find_unused_parameters=in_turns)
 
 
 def start() -> Process:

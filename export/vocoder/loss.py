@@ -18,10 +18,10 @@ def stft_loss(estimate: Tensor, target: Tensor, n_fft: int) -> Tensor:
     return convergence + F.l1_loss(of_estimate.log(), of_target.log())
 
 
-def discriminator_loss(real: Features, fake: Features) -> Tensor:
-    """Hinge loss, averaged over discriminators."""
-    terms = [F.relu(1 - r[-1]).mean() + F.relu(1 + f[-1]).mean() for r, f in zip(real, fake, strict=True)]
-    return torch.stack(terms).mean()
+def discriminator_loss(both: Features) -> Tensor:
+    """Hinge loss, averaged over discriminators; the first half of the batch is real, the second generated."""
+    pairs = [features[-1].chunk(2) for features in both]
+    return torch.stack([F.relu(1 - real).mean() + F.relu(1 + fake).mean() for real, fake in pairs]).mean()
 
 
 def generator_loss(fake: Features) -> Tensor:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -31,27 +32,27 @@ STFT_SIZES = (128, 256, 512, 1024, 2048)
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    data: Path
-    out: Path = Path("runs/vocoder")
-    preset: str = "small"
-    steps: int = 10_000
-    batch_s: float = 10.24  # seconds of audio a step and process
-    crop_frames: int = 256
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 0.05  # fraction of the peak
-    warmup: int = 200
+    data: Annotated[Path, "a folder of audio, LibriSpeech, Common Voice, or the output of `auricle corpus`"]
+    out: Annotated[Path, "checkpoints, weights and TensorBoard events"] = Path("runs/vocoder")
+    preset: Annotated[str, f"one of {', '.join(PRESETS)}"] = "small"
+    steps: Annotated[int, "optimizer steps"] = 10_000
+    batch_s: Annotated[float, "seconds of audio a step and process"] = 10.24
+    crop_frames: Annotated[int, "frames of a crop"] = 256
+    learning_rate: Annotated[float, "peak; the discriminators' is half"] = 1e-3
+    final_learning_rate: Annotated[float, "fraction of the peak that the cosine ends at"] = 0.05
+    warmup: Annotated[int, "steps"] = 200
     weight_decay: float = 1e-4
-    clip_norm: float = 10.0
-    stft_weight: float = 10.0
-    matching_weight: float = 2.0
-    adversarial_from: int = 6_000
-    tokenizer: Path | None = None  # weights whose reconstructions are vocoded too
-    decoded: float = 0.5  # fraction of the batches that are
-    bf16: bool = False
-    workers: int = 0
+    clip_norm: Annotated[float, "largest norm of the gradient"] = 10.0
+    stft_weight: Annotated[float, "weight of the spectral loss"] = 10.0
+    matching_weight: Annotated[float, "weight of feature matching"] = 2.0
+    adversarial_from: Annotated[int, "first step with discriminators"] = 6_000
+    tokenizer: Annotated[Path | None, "weights whose reconstructions are vocoded too"] = None
+    decoded: Annotated[float, "fraction of the batches that are reconstructions"] = 0.5
+    bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
+    workers: Annotated[int, "processes that read audio"] = 0
     seed: int = 0
-    log_every: int = 20  # a multiple of the number of FFT sizes, or the figures jump between them
-    save_every: int = 500
+    log_every: Annotated[int, "steps; a multiple of the number of FFT sizes, or figures jump between them"] = 20
+    save_every: Annotated[int, "steps"] = 500
 
 
 def train(options: TrainingOptions) -> Path:
@@ -79,7 +80,7 @@ def train(options: TrainingOptions) -> Path:
     }
     state_file, weights_file = options.out / "state.pt", options.out / "vocoder.safetensors"
     start = checkpoint.resume(state_file, parts)
-    generate, judge = process.wrap(model), process.wrap(discriminator)
+    generate, judge = process.wrap(model), process.wrap(discriminator, in_turns=True)
     batches = _batches(options, mel_config, process.rank, start)
     rng = random.Random(f"{options.seed}/{process.rank}/{start}")
 
@@ -102,15 +103,16 @@ def train(options: TrainingOptions) -> Path:
             figures = {"stft": fidelity}
             adversarial = step >= options.adversarial_from
             if adversarial:
-                with torch.no_grad():
-                    real = judge(target, step)
-                fake = judge(estimate, step)
+                discriminator.requires_grad_(False)
+                real, fake = discriminator(target, step), discriminator(estimate, step)
                 figures |= {"generator": generator_loss(fake), "matching": feature_matching_loss(real, fake)}
                 loss = loss + figures["generator"] + options.matching_weight * figures["matching"]
             _descend(optimizer, loss, model, options.clip_norm)
             ema.update(model)
             if adversarial:
-                figures["discriminator"] = discriminator_loss(judge(target, step), judge(estimate.detach(), step))
+                discriminator.requires_grad_(True)
+                both = judge(torch.cat([target, estimate.detach()]), step)
+                figures["discriminator"] = discriminator_loss(both)
                 _descend(opponent, figures["discriminator"], discriminator, options.clip_norm)
 
             done = step + 1
