@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -39,7 +39,7 @@ class Offload:
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
 
-    async def iterate(self, iterator: Iterator[T]) -> AsyncIterator[T]:
+    async def iterate(self, iterator: Iterator[T]) -> AsyncGenerator[T, None]:
         """Steps a blocking iterator, one step at a time and only when the next item is asked for.
 
         The whole iteration holds one place, so what was admitted is never refused halfway. The iterator is closed when

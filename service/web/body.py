@@ -1,21 +1,34 @@
 """Request bodies: bounded in bytes and in time while they are read, and spooled to disk when they are large."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import MalformedInput, PayloadTooLarge
 
 SPOOL_BYTES = 1 << 20  # a body up to this size stays in memory
+_READ_BYTES = 1 << 16
 
 # The rest of a refused body is not read, so the connection cannot serve another request.
 _CLOSE = {"Connection": "close"}
+
+
+@asynccontextmanager
+async def within(deadline: float, detail: str) -> AsyncIterator[None]:
+    """Raises 408 when the client has not done its part by `deadline`, an absolute time of the loop's clock."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise HTTPException(408, detail, _CLOSE) from None
 
 
 class BodyLimit:
@@ -42,11 +55,8 @@ class BodyLimit:
                 raise HTTPException(400, "Content-Length is not a number.", _CLOSE)
             self._check(int(declared))
             deadline = deadline or asyncio.get_running_loop().time() + self.timeout_s
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, f"The body did not arrive within {self.timeout_s:g} s.", _CLOSE) from None
+            async with within(deadline, f"The body did not arrive within {self.timeout_s:g} s."):
+                message = await receive()
             received += len(message.get("body", b""))
             self._check(received)
             complete = not message.get("more_body", False)
@@ -84,3 +94,17 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
         if not size:
             raise MalformedInput("The request has no body.")
         yield Upload(file, request.headers.get("content-type", ""), size)
+
+
+def scratch() -> Iterator[SpooledTemporaryFile[bytes]]:
+    """Dependency: a file to write a large answer into; it lives until the answer is sent."""
+    with SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+        yield file
+
+
+def stream(file: SpooledTemporaryFile[bytes], media_type: str) -> StreamingResponse:
+    """Answers with a whole file."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    chunks = iter(lambda: file.read(_READ_BYTES), b"")
+    return StreamingResponse(chunks, media_type=media_type, headers={"Content-Length": str(size)})

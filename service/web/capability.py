@@ -1,11 +1,13 @@
 """What a package under `service.models` declares about itself, and which models it can be served with."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from service.backends.base import Backend
 from service.errors import BackendUnavailable, ModelNotFound
 from service.repository import ModelConfig
 from service.settings import Settings
@@ -69,11 +71,13 @@ class Capability:
         """The required models that `models` lacks."""
         return [name for name in self.required if not built(models, name)]
 
-    def check(self, models: Models, *, remote: bool) -> None:
-        """Raises ModelNotFound if a required model is missing; BackendUnavailable if a remote server said nothing yet."""
-        if missing := self.missing(models):
-            if remote and not models:
-                raise BackendUnavailable("The Triton server has not been reached yet.")
+    async def check(self, backend: Backend) -> None:
+        """Raises ModelNotFound while a required model is missing; BackendUnavailable while no model at all is known."""
+        if self.missing(backend.models):  # a remote server may have come up, or been given the model, since
+            await asyncio.gather(*(backend.ready(model) for model in (*self.required, *self.optional)))
+        if missing := self.missing(backend.models):
+            if not backend.models:
+                raise BackendUnavailable("No model is known: the repository is empty, or its server was not reached yet.")
             raise ModelNotFound(f"The model repository has no {' and no '.join(missing)}, which {self.name} needs.")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -11,10 +12,10 @@ from starlette.requests import HTTPConnection
 from service.backends.base import Backend
 from service.offload import Offload
 from service.settings import Settings
-from service.web.body import Upload, upload
+from service.web.body import Upload, scratch, upload
 from service.web.capability import Capability
 from service.web.metrics import Metrics
-from service.web.trace import Trace
+from service.web.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +38,19 @@ def _runtime(connection: HTTPConnection) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 
-def _settings(runtime: RuntimeDep) -> Settings:
-    return runtime.settings
+def _work(connection: HTTPConnection, runtime: RuntimeDep) -> Work:
+    return Work(runtime.settings, runtime.backend, runtime.offload, connection.state.trace)
 
 
-def _backend(runtime: RuntimeDep) -> Backend:
-    return runtime.backend
-
-
-def _offload(runtime: RuntimeDep) -> Offload:
-    return runtime.offload
-
-
-def _trace(connection: HTTPConnection) -> Trace:
-    trace: Trace = connection.state.trace
-    return trace
-
-
-SettingsDep = Annotated[Settings, Depends(_settings)]
-BackendDep = Annotated[Backend, Depends(_backend)]
-OffloadDep = Annotated[Offload, Depends(_offload)]
-TraceDep = Annotated[Trace, Depends(_trace)]
+WorkDep = Annotated[Work, Depends(_work)]
 UploadDep = Annotated[Upload, Depends(upload)]
+ScratchDep = Annotated[SpooledTemporaryFile[bytes], Depends(scratch)]
 
 
 def served(capability: Capability) -> Callable[[RuntimeDep], Coroutine[Any, Any, None]]:
-    """Dependency of all routes of `capability`: raises ModelNotFound while the repository lacks its models."""
+    """Dependency of all routes of `capability`: refuses them while its models are missing."""
 
     async def check(runtime: RuntimeDep) -> None:
-        capability.check(runtime.backend.models, remote=runtime.settings.triton_url is not None)
+        await capability.check(runtime.backend)
 
     return check

@@ -125,11 +125,11 @@ class Failures:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        state = WebSocketState.CONNECTING  # of a response as well: begun is CONNECTED, over is DISCONNECTED
 
         async def watch(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] in ("http.response.start", "websocket.close")
+            nonlocal state
+            state = _STATES.get(message["type"], state)
             await send(message)
 
         try:
@@ -137,24 +137,36 @@ class Failures:
         except (ClientDisconnect, WebSocketDisconnect):
             return
         except Exception as error:
-            if started or scope["type"] != "http":
+            if scope["type"] == "http" and state is WebSocketState.CONNECTING:
+                response = await answer(HTTPConnection(scope), error)
+                if response is not None:
+                    await response(scope, receive, send)
+            elif scope["type"] == "websocket" and state is not WebSocketState.DISCONNECTED:
+                websocket = WebSocket(scope, receive, send)
+                websocket.application_state = state
+                await answer(websocket, error)
+            else:
                 raise
-            response = await answer(HTTPConnection(scope), error)
-            if response is not None:
-                await response(scope, receive, send)
 
 
-def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+_STATES = {
+    "http.response.start": WebSocketState.CONNECTED,
+    "websocket.accept": WebSocketState.CONNECTED,
+    "websocket.close": WebSocketState.DISCONNECTED,
+    "websocket.http.response.start": WebSocketState.DISCONNECTED,
+}
+
+
+def responses(*errors: type[ServiceError] | HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that can end in these problems, with an example of each."""
     documented: dict[int | str, dict[str, Any]] = {}
     for error in errors:
+        raised = HTTPException(error) if isinstance(error, HTTPStatus) else error(f"{error.title}: what is wrong, in words.")
+        example = problem(raised, "2f1c0b7e9d")
         entry = documented.setdefault(
-            error.status,
-            {"model": Problem, "description": error.title, "content": {MEDIA_TYPE: {"examples": {}}}},
+            example.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
         )
-        if error.title not in entry["description"]:
-            entry["description"] += f"; or: {error.title.lower()}"
-        entry["content"][MEDIA_TYPE]["examples"][error.slug] = {
-            "value": problem(error(error.title), "2f1c0b7e9d").model_dump(exclude_none=True)
-        }
+        entry["description"] += f"{'; or: ' if entry['description'] else ''}{example.title}"
+        slug = example.type.rpartition(":")[2]
+        entry["content"][MEDIA_TYPE]["examples"][slug] = {"value": example.model_dump(exclude_none=True)}
     return documented

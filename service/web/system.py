@@ -57,17 +57,19 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
     @system.get("/readyz", summary="Can it take work?", responses=responses(BackendUnavailable))
     async def readyz(runtime: RuntimeDep) -> Ready:
         """503 until every model of the repository is loaded and warm, with the ones that are missing in `errors`."""
-        models = list(runtime.backend.models)
-        ready = await asyncio.gather(*(runtime.backend.ready(model) for model in models))
-        absent = [model for model, is_ready in zip(models, ready, strict=True) if not is_ready]
-        if not models:
-            absent = [model for capability in capabilities for model in capability.required]
+        backend = runtime.backend
+        wanted = {model for capability in capabilities for model in (*capability.required, *capability.optional)}
+        names = sorted({*backend.models, *wanted})
+        ready = dict(zip(names, await asyncio.gather(*(backend.ready(name) for name in names)), strict=True))
+        absent = [name for name in names if name in backend.models and not ready[name]]
+        if all(capability.missing(backend.models) for capability in capabilities):
+            absent = [model for capability in capabilities for model in capability.missing(backend.models)]
         if absent:
             raise BackendUnavailable(
                 f"Not ready: {', '.join(absent)}.",
                 errors=[{"pointer": f"/models/{model}", "detail": "not loaded and warm"} for model in absent],
             )
-        return Ready(models=models)
+        return Ready(models=sorted(backend.models))
 
     @system.get("/metrics", summary="Prometheus metrics", response_class=Response, responses={200: _METRICS})
     async def metrics(runtime: RuntimeDep) -> Response:
@@ -96,7 +98,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         capability = next((capability for capability in capabilities if capability.name == name), None)
         if capability is None:
             raise ModelNotFound(f"There is no model {name[:64]!r}; there is {', '.join(names)}.")
-        capability.check(runtime.backend.models, remote=runtime.settings.triton_url is not None)
+        await capability.check(runtime.backend)
         return capability.describe(runtime.backend.models, runtime.settings)
 
     return system

@@ -41,6 +41,13 @@ class Trace:
 
     def timed(self, name: str, items: Iterator[T], *, within: str | None = None) -> Iterator[T]:
         """Yields from `items` and counts the time that producing each takes; `within` is the stage that pulls them."""
+        try:
+            yield from self._timed(name, items, within)
+        finally:
+            if close := getattr(items, "close", None):
+                close()
+
+    def _timed(self, name: str, items: Iterator[T], within: str | None) -> Iterator[T]:
         while True:
             begin = time.perf_counter()
             try:

@@ -1,0 +1,100 @@
+"""`auricle`: the command line. Each command imports what it needs when it is called, so that `--help` is instant."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.group import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Audio to discrete tokens and back: as a service, or right here on files.\n\n"
+    "Settings come from AURICLE_* environment variables; options win over them. "
+    "Exit codes: 0 all done, 1 something failed, 2 wrong usage.",
+)
+
+Repository = Annotated[
+    Path | None,
+    typer.Option(help="The model repository: <model>/config.pbtxt and <model>/<version>/model.onnx.", show_default=False),
+]
+TritonUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="host:port of a Triton server's gRPC endpoint; several with commas. Without it the models run right here.",
+        show_default=False,
+    ),
+]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default=False)]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8080")] = None,
+    model_repository: Repository = None,
+    triton_url: TritonUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run the HTTP service, exporting the reference models first where they have not been built.
+
+    SIGTERM and Ctrl-C let requests in flight finish (AURICLE_SHUTDOWN_GRACE_S) and refuse new ones.
+
+        auricle serve --port 8080
+        curl --data-binary @speech.flac -H 'Content-Type: audio/flac' localhost:8080/v1/tokenize
+    """
+    from service.cli import environment, serve
+
+    settings = environment.settings(
+        host=host, port=port, model_repository=model_repository, triton_url=triton_url, log_level=log_level
+    )
+    raise typer.Exit(serve.run(settings))
+
+
+@app.command()
+def tokenize(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder for the containers: <name>.aurt; made if it is not there.")] = Path(),
+    channel: Annotated[str, typer.Option(help="mix, left, right or each.")] = "mix",
+    force: Annotated[bool, typer.Option("--force", help="Write again what is already there.")] = False,
+    model_repository: Repository = None,
+    triton_url: TritonUrl = None,
+) -> None:
+    """Turn audio files into token containers (900 bit/s), without a server.
+
+    What is already in OUT is skipped, so an interrupted run goes on where it stopped. A file that cannot be read is
+    reported at the end and stops nothing; the exit code is then 1.
+
+        auricle tokenize speech.flac recordings/ --out tokens/
+    """
+    from service.cli import environment, files
+
+    settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
+    raise typer.Exit(files.tokenize(settings, paths, out, channel, force))
+
+
+@app.command()
+def detokenize(
+    paths: Annotated[list[Path], typer.Argument(help="Containers, or folders that are searched for them.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder for the audio files; made if it is not there.")] = Path(),
+    audio_format: Annotated[str, typer.Option("--format", help="wav, wav-float, flac or ogg.")] = "wav",
+    force: Annotated[bool, typer.Option("--force", help="Write again what is already there.")] = False,
+    model_repository: Repository = None,
+    triton_url: TritonUrl = None,
+) -> None:
+    """Turn token containers back into audio files, without a server.
+
+        auricle detokenize tokens/ --out audio/ --format flac
+    """
+    from service.cli import environment, files
+
+    settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
+    raise typer.Exit(files.detokenize(settings, paths, out, audio_format, force))
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,50 @@
+"""What every command needs before it starts: settings, a console, and models that have been built."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from service.repository import RepositoryError, load
+from service.settings import Settings
+
+console = Console(stderr=True)
+
+
+def settings(**options: Any) -> Settings:
+    """Settings from the environment, overridden by the options that were given. Exits with 2 if they do not fit."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as exc:
+        for error in exc.errors():
+            name = "_".join(str(step) for step in error["loc"])
+            console.print(f"[red]error:[/] {name} (AURICLE_{name.upper()}): {error['msg']}", highlight=False)
+        raise typer.Exit(2) from exc
+
+
+def ensure_models(settings: Settings) -> None:
+    """Exports the models that the repository declares and lacks. Exits with 1 if that is not possible."""
+    if settings.triton_url:
+        return
+    try:
+        models = load(settings.model_repository)
+    except RepositoryError as exc:
+        fail(str(exc))
+    if models and all(config.versions for config in models.values()):
+        return
+    if find_spec("export") is None:
+        fail(f"{settings.model_repository} has no built models, and the package that exports them is not installed")
+    console.print(f"The models in {settings.model_repository} have not been built yet. Exporting them, once:")
+    command = [sys.executable, "-m", "export", "export", "--out", str(settings.model_repository)]
+    if subprocess.run(command, check=False).returncode:
+        fail("the export failed; its messages are above")
+
+
+def fail(reason: str) -> NoReturn:
+    """Prints why and exits with 1."""
+    console.print(f"[red]error:[/] {reason}", highlight=False)
+    raise typer.Exit(1)
