@@ -13,7 +13,7 @@ at the word of its Content-Type. A type that is not audio at all is refused, as 
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import IO, , Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class AudioStream:
         self._source.close()
 
 
-def open_audio(file: BinaryIO, content_type: str | None, *, max_audio_s: float) -> AudioStream:
+def open_audio(file: IO[bytes], content_type: str | None, *, max_audio_s: float) -> AudioStream:
     """Reads as much of a seekable file as it takes to know its format.
 
     Raises what the table above says; the amplitude and the length are known, and refused, while blocks are read.

@@ -15,7 +15,7 @@ format lets us know, before a sample is decoded:
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO, 
 
 from service.errors import InvalidInput, MalformedInput
 
@@ -26,7 +26,7 @@ _MP4_PARENTS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b
 _EBML_SEGMENT, _EBML_CLUSTER = 0x18538067, 0x1F43B675
 
 
-def check(file: BinaryIO, name: str, start: int) -> None:
+def check(file: IO[bytes], name: str, start: int) -> None:
     """Raises MalformedInput where the container says that bytes are missing, InvalidInput for a table that is a bomb.
 
     `name` and `start` are `sniff`'s.
@@ -46,7 +46,7 @@ def check(file: BinaryIO, name: str, start: int) -> None:
         _check_xing(file, size, start)
 
 
-def flac_samples(file: BinaryIO, start: int) -> int | None:
+def flac_samples(file: IO[bytes], start: int) -> int | None:
     """The number of samples in STREAMINFO; None where the encoder did not know."""
     file.seek(start + 21)
     field = file.read(5)
@@ -57,7 +57,7 @@ def _truncated(what: str, missing: int) -> MalformedInput:
     return MalformedInput(f"the audio is cut short: {what} says that {missing} more bytes follow")
 
 
-def _check_chunks(file: BinaryIO, size: int, endian: str, data_id: bytes) -> None:
+def _check_chunks(file: IO[bytes], size: int, endian: str, data_id: bytes) -> None:
     file.seek(12)
     long_size = None
     while len(header := file.read(8)) == 8:
@@ -77,7 +77,7 @@ def _check_chunks(file: BinaryIO, size: int, endian: str, data_id: bytes) -> Non
     raise MalformedInput("the audio is cut short: it ends before its data chunk")
 
 
-def _check_boxes(file: BinaryIO, size: int) -> None:
+def _check_boxes(file: IO[bytes], size: int) -> None:
     samples = 0
     for kind, position, end in _boxes(file, 0, size):
         if kind in (b"stsz", b"stz2"):
@@ -94,7 +94,7 @@ def _check_boxes(file: BinaryIO, size: int) -> None:
             raise InvalidInput(f"the mp4 lists {samples} samples in {end} bytes")
 
 
-def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(file: IO[bytes], position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """(type, start of the content, end) of every box, and of the boxes inside those that hold others."""
     stack = [(position, end, True)]
     for _ in range(_MAX_ELEMENTS):
@@ -124,7 +124,7 @@ def _boxes(file: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int
     raise InvalidInput(f"the mp4 has more than {_MAX_ELEMENTS} boxes")
 
 
-def _check_elements(file: BinaryIO, size: int) -> None:
+def _check_elements(file: IO[bytes], size: int) -> None:
     position = 0
     for _ in range(_MAX_ELEMENTS):
         if position >= size:
@@ -153,7 +153,7 @@ def _vint(data: bytes, *, keep_marker: bool) -> tuple[int, int]:
     return (value if keep_marker else value & ((1 << 7 * length) - 1)), length
 
 
-def _check_pages(file: BinaryIO, size: int) -> None:
+def _check_pages(file: IO[bytes], size: int) -> None:
     start = max(0, size - 2 * 65307)  # the largest page is 65307 bytes
     file.seek(start)
     tail = file.read()
@@ -168,7 +168,7 @@ def _check_pages(file: BinaryIO, size: int) -> None:
         raise MalformedInput("the audio is cut short: its last Ogg page is not the end of the stream")
 
 
-def _check_xing(file: BinaryIO, size: int, start: int) -> None:
+def _check_xing(file: IO[bytes], size: int, start: int) -> None:
     file.seek(start)
     frame = file.read(64)
     mpeg1, mono = (frame[1] >> 3) & 3 == 3, frame[3] >> 6 == 3

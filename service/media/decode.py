@@ -6,7 +6,7 @@ Knows nothing of limits: `service.media.audio` asks for the next block only whil
 import io
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import IO, Any, 
 
 import av
 import numpy as np
@@ -24,6 +24,7 @@ _CODECS = {
     *("pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "adpcm_ima_wav", "adpcm_ms"),
 }
 _BLOCK_SAMPLES = 1 << 14
+_EDIT_TICK_S = 0.002
 # FFmpeg's sample formats: numpy's type, the value of zero and that of full scale
 _FORMATS: dict[str, tuple[np.dtype[Any], int, int]] = {
     "u8": (np.dtype(np.uint8), 128, 128),
@@ -41,7 +42,7 @@ class Decoder:
     without audio.
     """
 
-    def __init__(self, file: BinaryIO, name: str, start: int) -> None:
+    def __init__(self, file: IO[bytes], name: str, start: int) -> None:
         containers.check(file, name, start)
         declared = containers.flac_samples(file, start) if name == "flac" else None
         with _translated(name):
@@ -80,9 +81,10 @@ class Decoder:
     def _decode(self, name: str, declared: int | None) -> Generator[AudioFrame]:
         """Frames of the first audio track, checked against the sample count that the file declares."""
         stream = _first_audio(self._container)
-        padded_end = _padded_end(stream) if name == "mov" else None
-        count, held, damaged = 0, None, False
+        count, held, damaged, packets_end = 0, None, False, 0
         for packet in self._container.demux(stream):
+            if packet.pts is not None and packet.duration is not None:
+                packets_end = packet.pts + packet.duration
             try:
                 with _translated(name):
                     frames = packet.decode()
@@ -100,9 +102,8 @@ class Decoder:
                 held = frame
                 count += frame.samples
         if held is not None:
-            if padded_end is not None and 0 < count - padded_end < held.samples:
-                held = _shortened(held, held.samples - (count - padded_end))
-            yield held
+            padding = count - _end(stream, packets_end, held.sample_rate) if name == "mov" else 0
+            yield _shortened(held, held.samples - padding) if 0 < padding < held.samples else held
         if declared is not None and count < declared:
             raise MalformedInput(f"the audio is cut short: {count} of the {declared} samples that its header declares")
 
@@ -110,7 +111,7 @@ class Decoder:
 class _From(io.RawIOBase):
     """A file without its first bytes: tags in front of the audio never reach FFmpeg."""
 
-    def __init__(self, file: BinaryIO, start: int) -> None:
+    def __init__(self, file: IO[bytes], start: int) -> None:
         self._file, self._start = file, start
         file.seek(start)
 
@@ -130,7 +131,7 @@ class _From(io.RawIOBase):
         return self._file.tell() - self._start
 
 
-def _open(file: BinaryIO, name: str, start: int) -> InputContainer:
+def _open(file: IO[bytes], name: str, start: int) -> InputContainer:
     options = {
         "protocol_whitelist": "none",  # the bytes that were sent are all that is read: no other file, no network
         "codec_whitelist": ",".join(sorted(_CODECS)),
@@ -138,7 +139,9 @@ def _open(file: BinaryIO, name: str, start: int) -> InputContainer:
     }
     if name == "wav":  # its header says all; FFmpeg would search megabytes of samples for DTS in disguise
         options["probesize"] = "4096"
-    return av.open(_From(file, start), mode="r", format=name, options=options, buffer_size=1 << 16)
+    return av.open(
+        _From(file, start), "r", format=name, options=options, buffer_size=1 << 16, metadata_errors="replace"
+    )
 
 
 def _first_audio(container: InputContainer) -> AvStream:
@@ -151,11 +154,16 @@ def _first_audio(container: InputContainer) -> AvStream:
     return stream
 
 
-def _padded_end(stream: AvStream) -> int | None:
-    """Where the sound of an mp4 ends, in samples: an AAC encoder fills its last frame, and FFmpeg leaves that in."""
-    if stream.duration is None or stream.time_base is None:
-        return None
-    return round(stream.duration * stream.time_base * stream.codec_context.sample_rate)
+def _end(stream: AvStream, packets_end: int, sample_rate: int) -> int:
+    """Where the sound of an mp4 ends, in samples: an AAC encoder fills its last frame, and FFmpeg leaves that in.
+
+    Muxers shorten the last packet, exactly, or the edit list, whose clock may tick in milliseconds, or both.
+    """
+    if stream.time_base is None:
+        return packets_end
+    exact = round(packets_end * stream.time_base * sample_rate)
+    listed = round(stream.duration * stream.time_base * sample_rate) if stream.duration else exact
+    return listed if exact - listed > _EDIT_TICK_S * sample_rate else exact
 
 
 def _shortened(frame: AudioFrame, samples: int) -> AudioFrame:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Literal, Self, cast
+from typing import IO, , Literal, Self, cast
 
 import av
 import numpy as np
@@ -42,7 +42,7 @@ class AudioWriter:
     Opus, for rates of 8, 12, 16, 24 and 48 kHz. Decoding gives exactly as many samples as were written.
     """
 
-    def __init__(self, file: BinaryIO, audio_format: Format, sample_rate: int, channels: int) -> None:
+    def __init__(self, file: IO[bytes], audio_format: Format, sample_rate: int, channels: int) -> None:
         self._target = _TARGETS[audio_format]
         self._layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
         # bitexact: the same samples give the same bytes, and a WAV has the plain 44-byte header that old readers expect

@@ -9,7 +9,7 @@ Channels are interleaved; without a parameter there is one.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any, BinaryIO
+from typing import IO, Any, 
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class PcmFormat:
 class PcmDecoder:
     """A file of raw PCM, with the interface of `service.media.decode.Decoder`."""
 
-    def __init__(self, file: BinaryIO, pcm: PcmFormat) -> None:
+    def __init__(self, file: IO[bytes], pcm: PcmFormat) -> None:
         self.sample_rate, self.channels = pcm.sample_rate, pcm.channels
         self._file, self._pcm = file, pcm
 

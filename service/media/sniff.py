@@ -4,12 +4,12 @@ Names are FFmpeg's demuxers. A fixed table instead of FFmpeg's probing keeps out
 sends and a few that open other files or the network (playlists, concat, image sequences, SDP).
 """
 
-from typing import BinaryIO
+from typing import IO, 
 
 ID3_HEADER = 10  # bytes
 
 
-def sniff(file: BinaryIO) -> tuple[str, int] | None:
+def sniff(file: IO[bytes]) -> tuple[str, int] | None:
     """Demuxer name and the offset at which its bytes begin (behind an ID3 tag); None for bytes of no known format.
 
     Raises nothing and leaves the position anywhere.

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from service.models.tokenizer.tokens import Tokens
 from service.tensors import Tensors
 
 
-def window_tokens(output: NDArray[np.int64], num_frames: int, layout: TokenLayout) -> NDArray[np.int64]:
+def window_tokens(output: NDArray[Any], num_frames: int, layout: TokenLayout) -> NDArray[np.int64]:
     """The encoder's tokens [C, N] of a padded window -> those of its num_frames frames."""
     return output[:, : layout.tokens_of(num_frames)]
 
@@ -28,7 +29,7 @@ class TokenWindow:
         """For tokenizer_decoder; the channels are rows of the batch."""
         return {"tokens": self.tokens, "num_frames": np.full((len(self.tokens), 1), self.num_frames, np.int32)}
 
-    def mel(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+    def mel(self, output: NDArray[Any]) -> NDArray[np.float32]:
         """The decoder's mel [C, T, n_mels] -> its first num_frames frames."""
         return output[:, : self.num_frames]
 
@@ -55,7 +56,7 @@ class MelChunk:
         """For the vocoder; the channels are rows of the batch."""
         return {"mel": self.mel}
 
-    def waveform(self, output: NDArray[np.float32]) -> NDArray[np.float32]:
+    def waveform(self, output: NDArray[Any]) -> NDArray[np.float32]:
         """The vocoder's waveform [C, T * hop_length] -> its part of the signal."""
         return output[:, self.samples]
 
