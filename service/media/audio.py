@@ -13,7 +13,7 @@ at the word of its Content-Type. A type that is not audio at all is refused, as 
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import IO, , Literal, Self
+from typing import IO, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray

@@ -15,7 +15,7 @@ format lets us know, before a sample is decoded:
 import os
 import struct
 from collections.abc import Iterator
-from typing import IO, 
+from typing import IO
 
 from service.errors import InvalidInput, MalformedInput
 

@@ -6,7 +6,7 @@ Knows nothing of limits: `service.media.audio` asks for the next block only whil
 import io
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, 
+from typing import IO, Any
 
 import av
 import numpy as np

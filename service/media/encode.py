@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, , Literal, Self, cast
+from typing import IO, Literal, Self, cast
 
 import av
 import numpy as np

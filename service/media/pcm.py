@@ -9,7 +9,7 @@ Channels are interleaved; without a parameter there is one.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
-from typing import IO, Any, 
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray

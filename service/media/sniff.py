@@ -4,7 +4,7 @@ Names are FFmpeg's demuxers. A fixed table instead of FFmpeg's probing keeps out
 sends and a few that open other files or the network (playlists, concat, image sequences, SDP).
 """
 
-from typing import IO, 
+from typing import IO
 
 ID3_HEADER = 10  # bytes
 
