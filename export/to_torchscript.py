@@ -31,7 +31,7 @@ def check(content: bytes, config: ModelConfig) -> None:
 
     TorchScript states neither dtypes nor dims, and names no output: answers are checked when they are proven.
     """
-    schema = torch.jit.load(io.BytesIO(content), map_location="cpu").forward.schema
+    schema = _load(content).forward.schema
     arguments = {argument.name for argument in schema.arguments} - {"self"}
     promised = signature(config)
     if arguments != promised.inputs.keys() or len(promised.outputs) != 1 or str(schema.returns[0].type) != "Tensor":
@@ -42,13 +42,19 @@ class Runner:
     """The file as a server runs it: one output, named by the configuration."""
 
     def __init__(self, content: bytes, config: ModelConfig) -> None:
-        self._module = torch.jit.load(io.BytesIO(content), map_location="cpu")
+        self._module = _load(content)
         self._output = config.output[0].name
 
     def __call__(self, inputs: Arrays) -> Arrays:
         with torch.inference_mode():
             answer = self._module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
         return {self._output: answer.numpy()}
+
+
+def _load(content: bytes) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; Triton's backend reads this
+        return torch.jit.load(io.BytesIO(content), map_location="cpu")
 
 
 def _follow_input_device(graph: Any) -> None:
