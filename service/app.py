@@ -8,13 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pkgutil import iter_modules
 
 from fastapi import Depends, FastAPI
-from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from service import models
 from service.backends.auto import create
-from service.errors import ServiceError
 from service.offload import Offload
 from service.settings import Settings
 from service.web import docs, problems, system
@@ -26,7 +23,7 @@ from service.web.metrics import Metrics
 from service.web.telemetry import Telemetry
 
 DESCRIPTION = """\
-Models that hear, behind HTTP. Send a recording as the raw body of a request; choose the form of the answer with `Accept`.
+Models that hear, behind HTTP. Send a recording as the raw body of a request; `Accept` chooses the form of the answer.
 
 Every error is an RFC 9457 problem (`application/problem+json`) whose `type` never changes and whose `request_id` is the
 `X-Request-Id` of the answer. `Server-Timing` says where the time went.
@@ -66,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(Disconnect),
             Middleware(BodyLimit, settings.max_body_bytes, settings.body_timeout_s),
         ],
-        exception_handlers=dict.fromkeys((ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError), problems.answer),
+        exception_handlers=dict.fromkeys(problems.HANDLED, problems.answer),
     )
     app.include_router(system.router(capabilities))
     for capability in capabilities:

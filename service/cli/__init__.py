@@ -1,7 +1,7 @@
 """`auricle`: the command line. Each command imports what it needs when it is called, so that `--help` is instant."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ app = typer.Typer(
 
 Repository = Annotated[
     Path | None,
-    typer.Option(help="The model repository: <model>/config.pbtxt and <model>/<version>/model.onnx.", show_default=False),
+    typer.Option(help="Folder of <model>/config.pbtxt and <model>/<version>/model.onnx.", show_default=False),
 ]
 TritonUrl = Annotated[
     str | None,
@@ -34,7 +34,7 @@ LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or erro
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8080")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8080")] = None,
     model_repository: Repository = None,
     triton_url: TritonUrl = None,
     log_level: LogLevel = None,
@@ -56,9 +56,12 @@ def serve(
 
 @app.command()
 def tokenize(
-    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders that are searched for them.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for the containers: <name>.aurt; made if it is not there.")] = Path(),
-    channel: Annotated[str, typer.Option(help="mix, left, right or each.")] = "mix",
+    paths: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search for them.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder for the containers, <name>.aurt.")] = Path(),
+    channel: Annotated[
+        Literal["mix", "left", "right", "each"],
+        typer.Option(help="`mix` averages all channels; `each` keeps them apart."),
+    ] = "mix",
     force: Annotated[bool, typer.Option("--force", help="Write again what is already there.")] = False,
     model_repository: Repository = None,
     triton_url: TritonUrl = None,
@@ -78,16 +81,18 @@ def tokenize(
 
 @app.command()
 def detokenize(
-    paths: Annotated[list[Path], typer.Argument(help="Containers, or folders that are searched for them.", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder for the audio files; made if it is not there.")] = Path(),
-    audio_format: Annotated[str, typer.Option("--format", help="wav, wav-float, flac or ogg.")] = "wav",
+    paths: Annotated[list[Path], typer.Argument(help="Containers, or folders to search for them.", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder for the audio files.")] = Path(),
+    audio_format: Annotated[
+        Literal["wav", "wav-float", "flac", "ogg"], typer.Option("--format", help="What to write; Ogg is Opus.")
+    ] = "wav",
     force: Annotated[bool, typer.Option("--force", help="Write again what is already there.")] = False,
     model_repository: Repository = None,
     triton_url: TritonUrl = None,
 ) -> None:
     """Turn token containers back into audio files, without a server.
 
-        auricle detokenize tokens/ --out audio/ --format flac
+    auricle detokenize tokens/ --out audio/ --format flac
     """
     from service.cli import environment, files
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -74,7 +75,7 @@ class BodyLimit:
 class Upload:
     """A raw body that has arrived in full."""
 
-    file: SpooledTemporaryFile[bytes]
+    file: BinaryIO
     content_type: str  # as sent, parameters included; empty if the client named none
     size: int  # bytes
 
@@ -93,16 +94,16 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
         file.seek(0)
         if not size:
             raise MalformedInput("The request has no body.")
-        yield Upload(file, request.headers.get("content-type", ""), size)
+        yield Upload(cast(BinaryIO, file), request.headers.get("content-type", ""), size)
 
 
-def scratch() -> Iterator[SpooledTemporaryFile[bytes]]:
+def scratch() -> Iterator[BinaryIO]:
     """Dependency: a file to write a large answer into; it lives until the answer is sent."""
     with SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
-        yield file
+        yield cast(BinaryIO, file)
 
 
-def stream(file: SpooledTemporaryFile[bytes], media_type: str) -> StreamingResponse:
+def stream(file: BinaryIO, media_type: str) -> StreamingResponse:
     """Answers with a whole file."""
     size = file.seek(0, 2)
     file.seek(0)

@@ -77,7 +77,7 @@ class Capability:
             await asyncio.gather(*(backend.ready(model) for model in (*self.required, *self.optional)))
         if missing := self.missing(backend.models):
             if not backend.models:
-                raise BackendUnavailable("No model is known: the repository is empty, or its server was not reached yet.")
+                raise BackendUnavailable("No model is known: the repository is empty or not reached yet.")
             raise ModelNotFound(f"The model repository has no {' and no '.join(missing)}, which {self.name} needs.")
 
 

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -44,7 +43,7 @@ def _work(connection: HTTPConnection, runtime: RuntimeDep) -> Work:
 
 WorkDep = Annotated[Work, Depends(_work)]
 UploadDep = Annotated[Upload, Depends(upload)]
-ScratchDep = Annotated[SpooledTemporaryFile[bytes], Depends(scratch)]
+ScratchDep = Annotated[BinaryIO, Depends(scratch)]
 
 
 def served(capability: Capability) -> Callable[[RuntimeDep], Coroutine[Any, Any, None]]:

@@ -32,7 +32,10 @@ class Metrics:
             registry=self.registry,
         )
         self._problems = Counter(
-            "auricle_problems", "Requests answered with a problem, by its slug.", ["route", "reason"], registry=self.registry
+            "auricle_problems",
+            "Requests answered with a problem, by its slug.",
+            ["route", "reason"],
+            registry=self.registry,
         )
         self._batch_size = Histogram(
             "auricle_batch_size", "Rows in one execution.", ["model"], buckets=_BATCH_SIZES, registry=self.registry

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -19,6 +18,7 @@ from service.errors import InvalidInput, PayloadTooLarge, ServiceError
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+HANDLED = (ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError)
 HIDDEN = "The failure is in the service's log under this request id."
 
 
@@ -85,8 +85,8 @@ def headers(error: Exception) -> dict[str, str]:
     return {}
 
 
-async def answer(connection: HTTPConnection, error: Exception) -> Response | None:
-    """The one exception handler: renders to HTTP, or ends a WebSocket with the problem."""
+async def answer(connection: Any, error: Exception) -> Any:
+    """The one exception handler: a Response to a Request; a WebSocket gets the problem and is closed."""
     trace = connection.state.trace
     body = problem(error, trace.request_id)
     trace.problem = body.type.rpartition(":")[2]
@@ -161,7 +161,7 @@ def responses(*errors: type[ServiceError] | HTTPStatus) -> dict[int | str, dict[
     """The `responses=` of a route that can end in these problems, with an example of each."""
     documented: dict[int | str, dict[str, Any]] = {}
     for error in errors:
-        raised = HTTPException(error) if isinstance(error, HTTPStatus) else error(f"{error.title}: what is wrong, in words.")
+        raised = HTTPException(error) if isinstance(error, HTTPStatus) else error("What is wrong, in words.")
         example = problem(raised, "2f1c0b7e9d")
         entry = documented.setdefault(
             example.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}

@@ -14,8 +14,12 @@ logger = logging.getLogger("auricle.request")
 CLIENT_GONE = 499  # what proxies log for a client that left before the answer
 
 
+# A method is the client's own text; the metrics must not grow with what clients invent.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
+
+
 class Telemetry:
-    """Puts a Trace into the request's state and reports on it when the request is over. Payloads are never looked at."""
+    """Puts a Trace into the request's state and reports on it at the end. Payloads are never looked at."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -62,6 +66,7 @@ class Telemetry:
     def _report(self, scope: Scope, trace: Trace, status: int, received: int, sent: int) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope.get("method", "WEBSOCKET")
+        method = method if method in _METHODS else "OTHER"
         self.metrics.on_request(route, method, status, trace)
         fields: dict[str, Any] = {
             "request_id": trace.request_id,

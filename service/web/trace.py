@@ -17,7 +17,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 
 @dataclass(slots=True)
 class Trace:
-    """Stages may overlap, because windows are decoded while earlier ones are inferred: their sum can exceed the total."""
+    """Stages overlap, as a window is decoded while earlier ones are inferred: their sum can exceed the total."""
 
     request_id: str
     started: float = field(default_factory=time.perf_counter)

@@ -1,11 +1,11 @@
-"""The tokenizer's models at work: windows of mel to tokens, tokens to mel to sound; a few windows in memory at a time."""
+"""The tokenizer's models at work: sound to tokens, tokens to mel to sound, a few windows in memory at a time."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import Depends
@@ -115,7 +115,7 @@ class Codec:
         rows = [await self.work.run("infer", vocoder.waveform, row) for row in chunk.mel]
         return chunk, np.stack(rows)
 
-    async def _infer(self, model: str, inputs: Tensors, output: str) -> NDArray[np.generic]:
+    async def _infer(self, model: str, inputs: Tensors, output: str) -> NDArray[Any]:
         """Rows beyond what the model takes at once (a recording of many channels) go as further requests."""
         work = self.work
         rows = max(1, work.backend.models[model].max_batch_size)

@@ -21,7 +21,7 @@ _IDS_PER_STEP = 1 << 16
 
 
 def encode_tokens(media_type: str, tokens: Tokens, ids: IdOptions) -> bytes:
-    """The body of an answer of `media_type`, one of TOKEN_TYPES. The container holds whole tokens, whatever `ids` says."""
+    """A body of `media_type`, one of TOKEN_TYPES. The container holds whole tokens, whatever `ids` says."""
     return TOKEN_TYPES[media_type](tokens, ids)
 
 

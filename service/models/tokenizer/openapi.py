@@ -28,7 +28,7 @@ from service.models.tokenizer.schemas import (
 from service.web.problems import responses
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_EXAMPLE = TokenizeAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index, call-overload]
+_EXAMPLE = TokenizeAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index]
 
 _AUDIO_IN = (
     *("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/mp4", "audio/aac", "audio/webm", "audio/aiff"),
@@ -53,7 +53,7 @@ TOKENIZE: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "description": "An audio file. Its own bytes decide what it is.",
-            "content": {media_type: _BINARY for media_type in _AUDIO_IN},
+            "content": dict.fromkeys(_AUDIO_IN, _BINARY),
         }
     },
 }
@@ -63,7 +63,7 @@ DETOKENIZE: dict[str, Any] = {
     "responses": {
         200: {
             "description": "The sound, or its mel, in the form that `Accept` asks for.",
-            "content": {media_type: _BINARY for media_type in ("audio/wav", "audio/flac", "audio/ogg", NPZ)},
+            "content": dict.fromkeys(("audio/wav", "audio/flac", "audio/ogg", NPZ), _BINARY),
         },
         **responses(ModelMismatch, *_PROBLEMS),
     },
@@ -96,7 +96,8 @@ DETOKENIZE: dict[str, Any] = {
 }
 
 _MESSAGES = {
-    model.__name__: {"schema": model.model_json_schema()} for model in (StreamStart, StreamEnd, StreamStarted, StreamTokens)
+    model.__name__: {"schema": model.model_json_schema()}
+    for model in (StreamStart, StreamEnd, StreamStarted, StreamTokens)
 }
 
 STREAM: dict[str, Any] = {

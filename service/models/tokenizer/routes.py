@@ -33,9 +33,10 @@ async def tokenize(
 ) -> Response:
     """Turns a recording into tokens.
 
-    The body is the file itself. What it is, its bytes tell; only raw PCM, which has no header, needs its Content-Type to be
-    exact: `audio/L16;rate=16000;channels=1` (big-endian) or `audio/pcm;rate=16000;channels=1;encoding=s16le|f32le`.
-    Audio is resampled to the model's rate. Long audio is cut into windows; the answer says how many samples were encoded.
+    The body is the file itself. What it is, its bytes tell; only raw PCM, which has no header, needs its Content-Type
+    to be exact: `audio/L16;rate=16000;channels=1` (big-endian) or `audio/pcm;rate=16000;channels=1;encoding=s16le`
+    (or `f32le`). Audio is resampled to the model's rate. Long audio is cut into windows; the answer says how many samples
+    were encoded.
 
     `Accept` chooses the form: JSON, the packed container (900 bit/s, always whole tokens), npz, or safetensors.
     """
@@ -62,13 +63,11 @@ async def detokenize(
 ) -> Response:
     """Turns tokens back into sound: any form that `/v1/tokenize` answers, or ids that a language model made.
 
-    `Accept` chooses WAV (the default), FLAC, Ogg (Opus), or the mel spectrogram as npz (`mel` [channels, frames, bins] in
-    dB below full scale). The sound has exactly as many samples as were encoded.
+    `Accept` chooses WAV (the default), FLAC, Ogg (Opus), or the mel spectrogram as npz (`mel` [channels, frames, bins]
+    in dB below full scale). The sound has exactly as many samples as were encoded.
     """
     model = codec.model
-    tokens = await work.run(
-        "decode", decode_tokens, upload.file, upload.content_type, model, work.settings.max_audio_s
-    )
+    tokens = await work.run("decode", decode_tokens, upload.file, upload.content_type, model, work.settings.max_audio_s)
     mel = codec.mel(tokens)
     blocks = mel if media_type == NPZ else codec.waveform(mel, tokens.num_samples)
     writer = await work.run("encode", open_writer, scratch, media_type, encoding, tokens, model)

@@ -30,8 +30,8 @@ WindowFrames = Annotated[
     int | None,
     Field(
         ge=1,
-        description="Frames (10 ms) that the model hears at once: a multiple of its `time_patch`, at most its own window, "
-        "which is the default.",
+        description="Frames (10 ms) that the model hears at once: a multiple of its `time_patch`, at most its own "
+        "window, which is the default.",
         examples=[1024],
     ),
 ]
@@ -85,7 +85,7 @@ class TokenizeAnswer(BaseModel):
     sample_rate: int = Field(description="Hz; what the audio was resampled to.")
     num_samples: int = Field(description="Samples per channel at `sample_rate`; decoding gives exactly as many.")
     num_frames: int = Field(description="Mel frames, 10 ms each.")
-    window_frames: int = Field(description="Frames per window; tokens must be decoded in the windows they were made in.")
+    window_frames: int = Field(description="Frames per window; tokens are decoded in the windows they were made in.")
     bits: int = Field(description="Bits of a whole token.")
     codebooks: int = Field(description="Ids per token.")
     codebook_size: int = Field(description="Ids per codebook: 2 ** (bits / codebooks).")
@@ -100,7 +100,7 @@ class TokenizeAnswer(BaseModel):
 class DetokenizeRequest(BaseModel):
     """The JSON answer of `/v1/tokenize`, or tokens that another program made."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, json_schema_extra=TokenizeAnswer.model_config["json_schema_extra"])
+    model_config = ConfigDict(extra="ignore", strict=True)
 
     tokens: list[list[int]] = Field(min_length=1, max_length=8, description="One list per channel; all of one length.")
     codebooks: Codebooks = 1
@@ -154,7 +154,9 @@ class StreamTokens(BaseModel):
     num_frames: int
     tokens: list[list[int]] = Field(description="One list per channel, as in `/v1/tokenize`.")
     is_final: bool = Field(description="True once, in the last message, which carries no tokens but the totals.")
-    num_samples: int | None = Field(None, description="Samples in all, at the model's rate; in the last message.")
+    num_samples: int | None = Field(
+        default=None, description="Samples in all, at the model's rate; in the last message."
+    )
 
 
 class Grid(BaseModel):

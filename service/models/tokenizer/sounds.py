@@ -23,9 +23,7 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-def open_writer(
-    file: BinaryIO, media_type: str, encoding: Encoding, tokens: Tokens, model: TokenizerModel
-) -> Writer:
+def open_writer(file: BinaryIO, media_type: str, encoding: Encoding, tokens: Tokens, model: TokenizerModel) -> Writer:
     """What writes the sound of `tokens` as `media_type`, one of SOUND_TYPES, into a seekable file."""
     layout, channels = tokens.layout, len(tokens.tokens)
     if media_type == NPZ:

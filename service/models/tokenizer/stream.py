@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -28,7 +28,7 @@ router = APIRouter(tags=[NAME])
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """The other end, which may do nothing for `idle_s` seconds at most: neither send when asked nor take what is sent."""
+    """The other end. It is given `idle_s` seconds to send when it is read from, and to take what it is sent."""
 
     websocket: WebSocket
     idle_s: float
@@ -46,7 +46,7 @@ class Client:
         async with self._patience("took nothing"):
             await self.websocket.send_text(message.model_dump_json(exclude_none=True))
 
-    def _patience(self, what: str):  # type: ignore[no-untyped-def]
+    def _patience(self, what: str) -> AbstractAsyncContextManager[None]:
         deadline = asyncio.get_running_loop().time() + self.idle_s
         return within(deadline, f"The client {what} for {self.idle_s:g} s.")
 
@@ -118,18 +118,19 @@ def _text(message: str | bytes) -> str:
 
 @router.get("/v1/tokenize/stream", response_model=None, **openapi.STREAM)
 async def describe_stream() -> Response:
-    """A WebSocket; all JSON travels in text messages, all samples in binary ones. The schemas of the messages are in this
-    document, under `x-websocket-messages`.
+    """A WebSocket; all JSON travels in text messages, all samples in binary ones. The schemas of the messages are in
+    this document, under `x-websocket-messages`.
 
-    1. The client sends `start`: `{"type": "start", "format": "pcm_s16le", "sample_rate": 48000}`; it is answered `started`.
+    1. The client sends `start`, as in `{"type": "start", "format": "pcm_s16le", "sample_rate": 48000}`, and is answered
+       `started`.
     2. The client sends binary messages of PCM, of any size, cut anywhere.
-    3. The service sends `tokens` for each window of `window_frames` frames as soon as it is final: only the new tokens, in
-       order, `seq` counting from 0. The result equals that of `/v1/tokenize` with the same `window_frames`.
+    3. The service sends `tokens` for each window of `window_frames` frames as soon as it is final: only the new tokens,
+       in order, `seq` counting from 0. The result equals that of `/v1/tokenize` with the same `window_frames`.
     4. The client sends `{"type": "end"}`. After the tokens of the rest comes one message with `is_final`, and the close
        (1000).
 
     While several windows are under way nothing more is read, so a client that sends faster than the models run is slowed
-    down by the connection itself. An error is one message of `type` `problem` (the members of RFC 9457) and a close: 1007
-    for bad data, 1008 for a silent client, 1009 for too much audio, 1011 for a failure, 1013 to try again later.
+    down by the connection itself. An error is one message of `type` `problem` (the members of RFC 9457) and a close:
+    1007 for bad data, 1008 for a silent client, 1009 for too much audio, 1011 for a failure, 1013 to try again later.
     """
     raise HTTPException(426, "This is a WebSocket: ask for an upgrade.", {"Upgrade": "websocket"})
