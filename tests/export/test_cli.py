@@ -1,0 +1,83 @@
+"""`auricle export` as its users call it: what it writes, what it refuses, and with which exit code."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from export.cli import app
+from export.publish import REVIEWED
+from export.weights import SHIPPED, save_weights
+from tests.export.conftest import CONFIGS, Exported
+
+
+def _run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def _names(files: Sequence[Path], root: Path) -> list[str]:
+    return sorted(file.relative_to(root).as_posix() for file in files if file.is_file())
+
+
+def test_help_lists_the_commands() -> None:
+    result = _run("--help")
+    assert result.exit_code == 0
+    assert all(command in result.output for command in ("export", "train", "corpus"))
+
+
+def test_weights_of_ones_own_are_exported_for_the_models_that_they_fit(exported: Exported, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mine.safetensors"
+    save_weights(checkpoint, exported.weights["vocoder"].state, CONFIGS["vocoder"])
+    out = tmp_path / "repository"
+    result = _run("export", "--checkpoint", checkpoint, "--out", out, "--format", "torchscript")
+    assert result.exit_code == 0, result.output
+    assert "proven vocoder: largest difference of a sample" in result.output
+    assert _names(list(out.rglob("*")), out) == [
+        "vocoder/1/model.pt",
+        "vocoder/config.pbtxt",
+        "vocoder/configs/gpu.pbtxt",
+        "vocoder/configs/torchscript.pbtxt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["horn"], "there are tokenizer_decoder, tokenizer_encoder, vocoder"),
+        (["--preset", "huge"], "vocoder has"),
+        (["--format", "tflite"], "tflite"),
+        (["--checkpoint", "absent.safetensors"], "absent.safetensors"),
+    ],
+)
+def test_a_wrong_argument_is_explained_with_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = _run("export", *arguments, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_exported_is_explained_with_exit_code_1(exported: Exported, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mine.safetensors"
+    save_weights(checkpoint, exported.weights["vocoder"].state, CONFIGS["vocoder"])
+    for arguments, message in (
+        (["tokenizer_encoder", "--out", tmp_path / "out"], "needs weights of a TokenizerConfig"),
+        (["--out", REVIEWED], "--out"),
+    ):
+        result = _run("export", "--checkpoint", checkpoint, *arguments)
+        assert result.exit_code == 1
+        assert message in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.weights
+def test_the_weights_that_ship_are_proven_and_leave_the_reviewed_configuration_as_it_is(tmp_path: Path) -> None:
+    result = _run("export", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    reviewed = list(REVIEWED.rglob("*.pbtxt"))
+    assert reviewed
+    for path in reviewed:
+        assert (tmp_path / path.relative_to(REVIEWED)).read_bytes() == path.read_bytes()
+    models = [name for name in _names(list(tmp_path.rglob("*")), tmp_path) if not name.endswith(".pbtxt")]
+    assert models == [f"{path.parent.name}/1/model.onnx" for path in sorted(REVIEWED.glob("*/config.pbtxt"))]
+    assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 40 * 2**20
