@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pkgutil import iter_modules
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
@@ -30,6 +31,15 @@ Every error is an RFC 9457 problem (`application/problem+json`) whose `type` nev
 """
 
 
+class Gateway(FastAPI):
+    """FastAPI, with the problems in its OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document["components"]["schemas"] |= problems.schemas()
+        return document
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI application. Its models load in the background once its lifespan begins."""
     capabilities = tuple(discover())
@@ -49,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
             await backend.close()
             await asyncio.to_thread(offload.close)
 
-    app = FastAPI(
+    app = Gateway(
         title="Auricle",
         summary="Audio to tokens and back.",
         description=DESCRIPTION,

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -163,10 +164,16 @@ def responses(*errors: type[ServiceError] | HTTPStatus) -> dict[int | str, dict[
     for error in errors:
         raised = HTTPException(error) if isinstance(error, HTTPStatus) else error("What is wrong, in words.")
         example = problem(raised, "2f1c0b7e9d")
-        entry = documented.setdefault(
-            example.status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
-        )
+        content = {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}
+        entry = documented.setdefault(example.status, {"description": "", "content": {MEDIA_TYPE: content}})
         entry["description"] += f"{'; or: ' if entry['description'] else ''}{example.title}"
         slug = example.type.rpartition(":")[2]
         entry["content"][MEDIA_TYPE]["examples"][slug] = {"value": example.model_dump(exclude_none=True)}
     return documented
+
+
+def schemas() -> dict[str, Any]:
+    """Schemas that `responses` refers to, for the components of the OpenAPI document."""
+    _, document = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+    components: dict[str, Any] = document["$defs"]
+    return components
