@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from service.dsp.mel import MelFrontEnd
 
+# As the phases start from the same place in every chunk of a mel, chunks that overlap by this much on each side agree
+# where they are joined, to the rounding of float32
+CONTEXT_FRAMES = 64
 _ITERATIONS = 32
 _MOMENTUM = 0.99
 
@@ -25,12 +28,13 @@ class GriffinLim:
     def waveform(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """mel [T, n_mels] in dB -> waveform [T * hop_length]."""
         parameters = self._parameters
-        length = len(mel) * parameters.hop_length
+        # the last hop of the signal lies behind the last frame's centre, so one more frame carries it; and a transform
+        # needs at least the frames of one window
+        margin = max(1, parameters.n_fft // parameters.hop_length + 2 - len(mel))
         with torch.inference_mode():
-            # the last hop of the signal lies behind the last frame's centre: one more frame carries it
-            level = torch.nn.functional.pad(torch.tensor(mel).T, (0, 1), value=parameters.db_min).T
+            level = torch.nn.functional.pad(torch.tensor(mel).T, (0, margin), value=parameters.db_min).T
             power = torch.where(level > parameters.db_min, 10 ** ((level + parameters.db_reference) / 10), 0)
-            magnitude = (power @ self._inverse).clamp(min=0).sqrt().T  # [n_fft // 2 + 1, T + 1]
+            magnitude = (power @ self._inverse).clamp(min=0).sqrt().T  # [n_fft // 2 + 1, T + margin]
             waveform: torch.Tensor = torchaudio.functional.griffinlim(
                 magnitude,
                 self._window,
@@ -40,7 +44,7 @@ class GriffinLim:
                 power=1.0,
                 n_iter=_ITERATIONS,
                 momentum=_MOMENTUM,
-                length=length,
+                length=(len(mel) + margin - 1) * parameters.hop_length,
                 rand_init=False,
             )
-        return waveform.numpy()
+        return waveform[: len(mel) * parameters.hop_length].numpy()
