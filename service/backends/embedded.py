@@ -86,6 +86,7 @@ class Session:
             self._session = ort.InferenceSession(path, _options(config, threads), providers=_providers())
         except Exception as exc:  # ONNX Runtime's classes share no other base
             raise RepositoryError(f"model {config.name!r}: {path} does not load: {exc}") from exc
+        self._name = config.name
         self._outputs = [spec.name for spec in config.outputs]
         _check_graph(config, self._session)
 
@@ -93,14 +94,18 @@ class Session:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
     def warm(self, sample: Warmup) -> None:
+        """Raises RepositoryError if the graph does not take the sample."""
         noise = np.random.default_rng(0)
         inputs = {}
         for spec in sample.inputs:
             shape = (sample.batch_size, *spec.dims)
             values = noise.uniform(size=shape) if spec.name in sample.random else np.zeros(shape)
             inputs[spec.name] = values.astype(spec.dtype)
-        for _ in range(sample.count):
-            self.run(inputs)
+        try:
+            for _ in range(sample.count):
+                self.run(inputs)
+        except Exception as exc:  # ONNX Runtime's classes share no other base
+            raise RepositoryError(f"warm-up {sample.name!r} of model {self._name!r} failed: {exc}") from exc
 
 
 def _usable_cores() -> int:
