@@ -84,15 +84,16 @@ class TritonServer:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             if self._process.poll() is not None:
-                raise RuntimeError(f"tritonserver ended with {self._process.returncode}:\n{self._tail()}")
+                raise RuntimeError(f"tritonserver ended with {self._process.returncode}:\n{self._complaints()}")
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/v2/health/ready", timeout=5).close()
                 return
             time.sleep(0.05)  # polling another process is the one wait that has nothing to wait on
-        raise RuntimeError(f"tritonserver is not ready after {timeout_s} s:\n{self._tail()}")
+        raise RuntimeError(f"tritonserver is not ready after {timeout_s} s:\n{self._complaints()}")
 
-    def _tail(self) -> str:
-        return self.log.read_text(errors="replace")[-4000:]
+    def _complaints(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in lines if line.startswith(("E", "error"))] or lines[-40:])
 
     def _backend_processes(self) -> list[int]:
         """Only this server's: the prefix of its shared memory is on their command lines."""
