@@ -46,12 +46,13 @@ def serve(
         auricle serve --port 8080
         curl --data-binary @speech.flac -H 'Content-Type: audio/flac' localhost:8080/v1/tokenize
     """
-    from service.cli import environment, serve
+    from service.cli import environment
+    from service.cli.serve import run
 
     settings = environment.settings(
         host=host, port=port, model_repository=model_repository, triton_url=triton_url, log_level=log_level
     )
-    raise typer.Exit(serve.run(settings))
+    raise typer.Exit(run(settings))
 
 
 @app.command()
