@@ -9,7 +9,10 @@ format lets us know, before a sample is decoded:
     ogg           the last page is whole and carries the end-of-stream flag
     flac          the number of samples (compared by the decoder, as are the frames' checksums)
     mp3           the number of bytes, where the first frame is a Xing or Info header; else nothing
-    aac (ADTS)    nothing; a frame that was cut fails to decode
+    aac (ADTS)    the size of every frame, so that of the last one
+
+Metadata may be compressed a thousandfold, and FFmpeg would unpack it into memory: it is kept from ID3 tags, and an mp4
+with a compressed header is refused.
 """
 
 import os
@@ -20,23 +23,24 @@ from typing import IO
 from service.errors import InvalidInput, MalformedInput
 
 _STREAMED = 0x7FFFF000  # writers to a pipe put this or more, as they cannot know
-_MAX_ELEMENTS = 1 << 20  # bounds the walk over a file that is made of tiny elements
+_MAX_ELEMENTS = 1 << 19  # bounds the walk over a file that is made of tiny elements
+_MAX_CHUNKS = 1 << 12
 _MAX_EDITS = 64
 _MP4_PARENTS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf"}
 _EBML_SEGMENT, _EBML_CLUSTER = 0x18538067, 0x1F43B675
 
 
-def check(file: IO[bytes], name: str, start: int) -> None:
-    """Raises MalformedInput where the container says that bytes are missing, InvalidInput for a table that is a bomb.
+def check(file: IO[bytes], name: str, start: int) -> list[range]:
+    """The ranges of the file that FFmpeg must not see. `name` and `start` are `sniff`'s.
 
-    `name` and `start` are `sniff`'s.
+    Raises MalformedInput where the container says that bytes are missing, InvalidInput for a table that is a bomb.
     """
     size = file.seek(0, os.SEEK_END)
     if name == "wav":
-        _check_chunks(file, size, "<", b"data")
-    elif name == "aiff":
-        _check_chunks(file, size, ">", b"SSND")
-    elif name == "mov":
+        return _check_chunks(file, size, "<", b"data")
+    if name == "aiff":
+        return _check_chunks(file, size, ">", b"SSND")
+    if name == "mov":
         _check_boxes(file, size)
     elif name == "matroska":
         _check_elements(file, size)
@@ -44,6 +48,9 @@ def check(file: IO[bytes], name: str, start: int) -> None:
         _check_pages(file, size)
     elif name == "mp3":
         _check_xing(file, size, start)
+    elif name == "aac":
+        _check_frames(file, size, start)
+    return []
 
 
 def flac_samples(file: IO[bytes], start: int) -> int | None:
@@ -57,29 +64,39 @@ def _truncated(what: str, missing: int) -> MalformedInput:
     return MalformedInput(f"the audio is cut short: {what} says that {missing} more bytes follow")
 
 
-def _check_chunks(file: IO[bytes], size: int, endian: str, data_id: bytes) -> None:
+def _check_chunks(file: IO[bytes], size: int, endian: str, data_id: bytes) -> list[range]:
     file.seek(12)
-    long_size = None
-    while len(header := file.read(8)) == 8:
+    long_size, complete = None, False
+    tags: list[range] = []
+    for _ in range(_MAX_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            if not complete:
+                raise MalformedInput("the audio is cut short: it ends before its data chunk")
+            return tags
         chunk_id, chunk_size = struct.unpack(f"{endian}4sI", header)
         position = file.tell()
         if chunk_id == b"ds64" and len(field := file.read(16)) == 16:
             long_size = int.from_bytes(field[8:], "little")  # RF64: the real size of the data chunk
-        if chunk_id == data_id:
+        elif chunk_id in (b"ID3 ", b"id3 "):
+            tags.append(range(position, position + chunk_size))
+        elif chunk_id == data_id:
             if chunk_size == 0xFFFFFFFF and long_size:
                 chunk_size = long_size
             elif chunk_size == 0 or chunk_size >= _STREAMED:
-                return
+                return tags
             if position + chunk_size > size:
                 raise _truncated("its data chunk", position + chunk_size - size)
-            return
+            complete = True
         file.seek(position + chunk_size + chunk_size % 2)
-    raise MalformedInput("the audio is cut short: it ends before its data chunk")
+    raise InvalidInput(f"the file has more than {_MAX_CHUNKS} chunks")
 
 
 def _check_boxes(file: IO[bytes], size: int) -> None:
     samples = 0
     for kind, position, end in _boxes(file, 0, size):
+        if kind == b"cmov":
+            raise InvalidInput("the mp4 has a compressed header")
         if kind in (b"stsz", b"stz2"):
             file.seek(position + 8)
             samples += int.from_bytes(file.read(4))
@@ -182,3 +199,19 @@ def _check_xing(file: IO[bytes], size: int, start: int) -> None:
         claimed = int.from_bytes(tag[offset : offset + 4])
         if start + claimed > size:
             raise _truncated("its Xing header", start + claimed - size)
+
+
+def _check_frames(file: IO[bytes], size: int, start: int) -> None:
+    position = start
+    for _ in range(_MAX_ELEMENTS):
+        file.seek(position)
+        header = file.read(7)
+        if position == size or header[:3] == b"TAG":
+            return
+        frame_size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5 if len(header) == 7 else 0
+        if frame_size < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+            raise MalformedInput("the audio is cut short or damaged: no AAC frame begins where one should")
+        position += frame_size
+        if position > size:
+            raise _truncated("its last AAC frame", position - size)
+    raise InvalidInput(f"the audio has more than {_MAX_ELEMENTS} frames")

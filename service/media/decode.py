@@ -43,10 +43,10 @@ class Decoder:
     """
 
     def __init__(self, file: IO[bytes], name: str, start: int) -> None:
-        containers.check(file, name, start)
+        hidden = containers.check(file, name, start)
         declared = containers.flac_samples(file, start) if name == "flac" else None
         with _translated(name):
-            self._container = _open(file, name, start)
+            self._container = _open(_Visible(file, start, hidden), name)
         self._frames = self._decode(name, declared)
         try:
             first = next(self._frames, None)
@@ -108,11 +108,11 @@ class Decoder:
             raise MalformedInput(f"the audio is cut short: {count} of the {declared} samples that its header declares")
 
 
-class _From(io.RawIOBase):
-    """A file without its first bytes: tags in front of the audio never reach FFmpeg."""
+class _Visible(io.RawIOBase):
+    """A file without the tags in front of its audio, and with zeros for other bytes that FFmpeg must not see."""
 
-    def __init__(self, file: IO[bytes], start: int) -> None:
-        self._file, self._start = file, start
+    def __init__(self, file: IO[bytes], start: int, hidden: list[range]) -> None:
+        self._file, self._start, self._hidden = file, start, hidden
         file.seek(start)
 
     def readable(self) -> bool:
@@ -122,7 +122,13 @@ class _From(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+        position = self._file.tell()
+        data = self._file.read(size)
+        for hidden in self._hidden:
+            first, last = max(hidden.start - position, 0), min(hidden.stop - position, len(data))
+            if first < last:
+                data = data[:first] + bytes(last - first) + data[last:]
+        return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
@@ -131,7 +137,7 @@ class _From(io.RawIOBase):
         return self._file.tell() - self._start
 
 
-def _open(file: IO[bytes], name: str, start: int) -> InputContainer:
+def _open(file: io.RawIOBase, name: str) -> InputContainer:
     options = {
         "protocol_whitelist": "none",  # the bytes that were sent are all that is read: no other file, no network
         "codec_whitelist": ",".join(sorted(_CODECS)),
@@ -139,9 +145,8 @@ def _open(file: IO[bytes], name: str, start: int) -> InputContainer:
     }
     if name == "wav":  # its header says all; FFmpeg would search megabytes of samples for DTS in disguise
         options["probesize"] = "4096"
-    return av.open(
-        _From(file, start), "r", format=name, options=options, buffer_size=1 << 16, metadata_errors="replace"
-    )
+    # tags are not of our business, and in whatever encoding
+    return av.open(file, "r", format=name, options=options, buffer_size=1 << 16, metadata_errors="replace")
 
 
 def _first_audio(container: InputContainer) -> AvStream:

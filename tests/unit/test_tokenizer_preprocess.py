@@ -103,10 +103,7 @@ def test_a_file_gives_the_windows_of_the_channels_that_were_asked_for(channel: C
 def test_a_stream_of_any_chunks_equals_the_file(front_end: MelFrontEnd) -> None:
     speech = np.stack([long_speech(200_000), long_speech(200_000)[::-1]])
     data = np.rint(speech * 32767).astype("<i2").T.tobytes()
-    for content_type, rate in (
-        ("audio/pcm;rate=16000;channels=2", 16_000),
-        ("audio/pcm;rate=44100;channels=2", 44_100),
-    ):
+    for rate in (16_000, 44_100):
         with open_audio(io.BytesIO(data), f"audio/pcm;rate={rate};channels=2", max_audio_s=60) as stream:
             from_file = AudioWindows(rate, 2, "mix", front_end, 256)
             expected = list(from_file.read(stream))
