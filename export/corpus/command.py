@@ -11,12 +11,13 @@ from export.corpus.build import build
 from export.corpus.manifest import read_manifest
 from export.corpus.packages import PackageError, unpacked
 
+DEFAULT_OUT = Path("~/.cache/auricle/corpus")
 DEFAULT_CACHE = Path("~/.cache/auricle/packages")
 CONSOLE = Console(stderr=True)
 
 
 def corpus(
-    out: Annotated[Path, typer.Option(help="The folder to fill: {train,dev,test}/KIND/PACKAGE/ID.flac.")],
+    out: Annotated[Path, typer.Option(help="The folder to fill: {train,dev,test}/KIND/PACKAGE/ID.flac.")] = DEFAULT_OUT,
     cache: Annotated[Path, typer.Option(help="Where unpacked packages are kept.")] = DEFAULT_CACHE,
     package: Annotated[list[str] | None, typer.Option(help="Only this package (repeat for several).")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split: train, dev or test.")] = None,
@@ -45,7 +46,9 @@ def corpus(
             except PackageError as error:
                 CONSOLE.print(f"[red]left out[/] {error}")
         entries = [entry for entry in entries if entry.package in folders]
-        for _ in progress.track(build(entries, folders, out, workers), len(entries), description="recordings"):
+        for _ in progress.track(
+            build(entries, folders, out.expanduser(), workers), len(entries), description="recordings"
+        ):
             pass
     if len(folders) < len(versions):
         raise typer.Exit(1)
