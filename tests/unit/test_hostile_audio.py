@@ -1,4 +1,4 @@
-"""Small files that claim or unpack to much: refused, or decoded within flat memory, measured in a process of its own."""
+"""Small files that claim or unpack to much: refused, or decoded in flat memory, measured in a process of its own."""
 
 import io
 import multiprocessing
