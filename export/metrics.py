@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from pesq import BufferTooShortError, NoUtterancesError, pesq
 from pystoi import stoi as pystoi
-from scipy.signal import correlate
 
 Waveform = NDArray[np.float32]
 
@@ -59,11 +58,11 @@ def magnitudes(waveform: Waveform, size: int) -> torch.Tensor:
 
 def align(reference: Waveform, degraded: Waveform) -> Waveform:
     """Shift ``degraded`` by the lag of the best correlation and give it the reference's length."""
-    correlation = correlate(degraded, reference, method="fft")
-    centre = len(reference) - 1
+    size = len(reference) + len(degraded)
+    correlation = np.fft.irfft(np.fft.rfft(degraded, size) * np.fft.rfft(reference, size).conj(), size)
     reach = int(MAX_LAG_S * SAMPLE_RATE)
-    first = max(0, centre - reach)
-    lag = int(correlation[first : centre + reach + 1].argmax()) + first - centre
+    lags = np.arange(-reach, reach + 1)
+    lag = int(lags[correlation[lags % size].argmax()])
     shifted = degraded[lag:] if lag > 0 else np.pad(degraded, (-lag, 0))
     return np.pad(shifted, (0, max(0, len(reference) - len(shifted))))[: len(reference)]
 
