@@ -60,8 +60,10 @@ class Decoder:
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Samples [C, n], full scale at 1.0, a third of a second or more at a time; once."""
-        pending, count = [self._first], self._first.samples
+        pending, count, sample_format = [self._first], self._first.samples, self._first.format.name
         for frame in self._frames:
+            if frame.format.name != sample_format:
+                raise InvalidInput(f"the audio changes from samples of {sample_format} to {frame.format.name}")
             if (frame.sample_rate, frame.layout.nb_channels) != (self.sample_rate, self.channels):
                 raise InvalidInput(
                     f"the audio changes from {self.channels} channel(s) at {self.sample_rate} Hz to "

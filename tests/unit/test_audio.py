@@ -293,3 +293,15 @@ def test_of_several_tracks_the_first_is_taken() -> None:
             output.mux([*stream.encode(frame), *stream.encode(None)])
     _, samples = decode(buffer.getvalue())
     assert np.unique(samples).tolist() == [1000 / 32768]
+
+
+@pytest.mark.parametrize(("subtype", "rate"), [("PCM_16", 8_000), ("PCM_24", 16_000)])
+def test_audio_that_changes_its_format_on_the_way_is_refused(subtype: str, rate: int) -> None:
+    """Two FLAC streams, one after the other: the frames say what they are, whatever the first header said."""
+    first = encode(clip(), "flac", "flac", 16_000)
+    other = io.BytesIO()
+    soundfile.write(other, clip(), rate, format="FLAC", subtype=subtype)
+    frames = other.getvalue()
+    second = frames[frames.find(b"\xff\xf8") :]
+    with pytest.raises((InvalidInput, MalformedInput)):
+        decode(first + second)
