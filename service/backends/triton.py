@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import grpc
@@ -26,7 +27,7 @@ from service.tensors import Tensors
 
 logger = logging.getLogger(__name__)
 
-EJECTION_S = 1.0  # a server that failed is passed over for so long; then the next request tries it again
+RECOVERY_S = 1.0  # how often a server that failed is asked whether it is back
 PROBE_S = 2.0  # limit of each call that asks about a server or a model
 
 CHANNEL = [
@@ -84,14 +85,37 @@ class Server:
         self.address = address
         self.client = InferenceServerClient(address, channel_args=CHANNEL)
         self.outstanding = 0
-        self.ejected_until = 0.0  # loop time
+        self.recovery: asyncio.Task[None] | None = None  # runs while the server is passed over
+
+    def eject(self) -> None:
+        """Passes the server over until it answers again; requests are not what that is tried with."""
+        if self.recovery is None:
+            self.recovery = asyncio.create_task(self._recover())
+
+    def restore(self) -> None:
+        if self.recovery is not None:
+            self.recovery.cancel()
+            self.recovery = None
+
+    async def close(self) -> None:
+        self.restore()
+        await self.client.close()
+
+    async def _recover(self) -> None:
+        live = False
+        while not live:
+            await asyncio.sleep(RECOVERY_S)
+            with suppress(InferenceServerException):
+                live = await self.client.is_server_live(client_timeout=PROBE_S)
+        self.recovery = None
 
 
 class Triton:
     """Implements `Backend`.
 
-    Requests go to the server with the fewest of ours outstanding. One that cannot be reached is passed over for
-    EJECTION_S, and its request goes to the next: inference has no side effects, so it may be asked twice.
+    Requests go to the server with the fewest of ours outstanding. When it cannot take one, the next server is asked:
+    inference has no side effects, so it may be asked for twice. A server that was not reached, or let a deadline pass,
+    gets no requests until it is live again.
 
     A server fails every request of a batch when one is at fault. Each is then sent once more, filled with copies of
     its rows to a batch of its own, so that only the one at fault gets the error.
@@ -118,7 +142,7 @@ class Triton:
 
     async def close(self) -> None:
         servers, self._servers = self._servers, []
-        await asyncio.gather(*(server.client.close() for server in servers))
+        await asyncio.gather(*(server.close() for server in servers))
 
     async def ready(self, model: str) -> bool:
         return any(await asyncio.gather(*(self._probe(server, model) for server in self._servers)))
@@ -155,8 +179,14 @@ class Triton:
             started = clock()
             try:
                 results = await self._send(server, model, sent, outputs, remaining)
-            except BackendUnavailable as exc:
-                server.ejected_until = clock() + EJECTION_S
+            except DeadlineExceeded:
+                server.eject()
+                raise
+            except Overloaded as exc:
+                error = exc
+                continue
+            except (BackendUnavailable, ModelNotFound) as exc:
+                server.eject()
                 error = exc
                 continue
             self._observer.on_batch(model, size, 0.0, clock() - started)
@@ -173,10 +203,10 @@ class Triton:
             )
         except InferenceServerException as exc:
             raise translate(exc, model) from exc
-        except asyncio.CancelledError as exc:
+        except (asyncio.CancelledError, grpc.aio.UsageError) as exc:
             if server in self._servers:  # it is the caller that goes away
                 raise
-            raise failure(BackendUnavailable, model) from exc  # closing the channel cancels what is on it
+            raise failure(BackendUnavailable, model) from exc  # a channel that closes cancels what is on it
         finally:
             self._count(server, model, -1)
         return {name: result.as_numpy(name) for name in outputs}
@@ -188,8 +218,7 @@ class Triton:
 
     def _by_preference(self) -> list[Server]:
         """Least busy first. With all of them ejected there is nothing to lose in trying, and a refusal is quick."""
-        now = asyncio.get_running_loop().time()
-        healthy = [server for server in self._servers if server.ejected_until <= now]
+        healthy = [server for server in self._servers if server.recovery is None]
         return sorted(healthy or self._servers, key=lambda server: server.outstanding)
 
     async def _discover(self, model: str) -> ModelConfig:
@@ -214,7 +243,7 @@ class Triton:
         except (InferenceServerException, RepositoryError) as exc:
             logger.warning("Triton server %s, model %s: %s", server.address, model, exc)
             return False
-        server.ejected_until = 0.0
+        server.restore()
         return True
 
     async def _fetch(self, server: Server, model: str) -> ModelConfig:

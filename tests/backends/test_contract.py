@@ -18,7 +18,7 @@ from service.errors import (
 from service.tensors import Tensors
 from tests.backends.conftest import Subject
 
-LONG = 400_000  # steps of the slow model: about a second, long enough for what happens meanwhile
+LONG = 200_000  # steps of the slow model: half a second, long enough for what happens meanwhile
 
 
 def steps(count: int) -> Tensors:
@@ -175,7 +175,7 @@ async def test_a_deadline_in_the_past_is_not_even_tried(subject: Subject) -> Non
 async def test_abandoned_requests_cost_nothing(backend: Backend) -> None:
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(backend.infer("slow", steps(LONG)))
-    waiting = {asyncio.create_task(backend.infer("slow", steps(10 * LONG))) for _ in range(3)}
+    waiting = {asyncio.create_task(backend.infer("slow", steps(20 * LONG))) for _ in range(3)}
     await asyncio.wait(waiting, timeout=0.2)
     for task in waiting:
         task.cancel()

@@ -10,7 +10,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from service.backends.triton import MESSAGES, STATUSES, Triton, translate
-from service.errors import BackendUnavailable, ModelNotFound, ServiceError
+from service.errors import BackendUnavailable, DeadlineExceeded, ModelNotFound, ServiceError
 from tests.backends import models
 from tests.conftest import StartTriton
 from tests.tritonserver.server import TritonServer
@@ -83,6 +83,29 @@ async def test_with_two_servers_the_death_of_one_is_not_noticed(
     answers = await asyncio.gather(*(backend.infer("add", X) for _ in range(20)))
     assert all(answer["y"][0, 0] == 1 for answer in answers)
     assert await backend.ready("add")
+    await backend.close()
+
+
+@pytest.mark.tritonserver
+async def test_a_frozen_server_costs_one_deadline_and_is_used_again_when_it_thaws(
+    tritonserver: StartTriton, server: TritonServer, small_repository: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+    frozen = tritonserver(small_repository)
+    backend = Triton([frozen.url, server.url])
+    await backend.start()
+    frozen.freeze()
+    with pytest.raises(DeadlineExceeded):
+        await backend.infer("add", X, deadline=loop.time() + 0.5)
+    for _ in range(200):
+        await backend.infer("add", X, deadline=loop.time() + 5)
+    frozen.thaw()
+
+    await asyncio.to_thread(server.kill)
+    try:
+        await usable(backend, "add")
+    finally:
+        server.start()
     await backend.close()
 
 

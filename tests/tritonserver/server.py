@@ -60,6 +60,15 @@ class TritonServer:
         for segment in Path("/dev/shm").glob(f"{self._shm_prefix}*"):
             segment.unlink(missing_ok=True)
 
+    def freeze(self) -> None:
+        """The process stands still with its connections open, as on a host that swaps or has lost its network."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def _command(self) -> list[str]:
         root = install.wheel() / "pytriton" / "tritonserver"
         command = [
