@@ -26,7 +26,9 @@ class Settings(BaseSettings):
         "inside this process.",
     )
     intra_op_threads: int = Field(
-        0, ge=0, description="Threads of one inference in this process; 0 takes every core that the process may use."
+        0,
+        ge=0,
+        description="Threads of one inference in this process; 0 leaves it to config.pbtxt, then takes every core.",
     )
 
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")

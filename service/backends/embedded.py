@@ -27,7 +27,7 @@ class Embedded:
     ) -> None:
         self.models = models
         self._observer = observer or Unobserved()
-        self._threads = intra_op_threads or _usable_cores()
+        self._threads = intra_op_threads
         # one thread for each batch that may run at a time; ONNX Runtime leaves the GIL while it computes
         self._executor = ThreadPoolExecutor(
             max(1, sum(config.instances for config in models.values())), thread_name_prefix="inference"
@@ -115,8 +115,8 @@ def _usable_cores() -> int:
 
 def _options(config: ModelConfig, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    # the names of Triton's onnxruntime backend; what the operator wrote for the model wins over the process's setting
-    options.intra_op_num_threads = int(config.parameters.get("intra_op_thread_count", threads))
+    # the process's own setting, else the model's (by the names of Triton's onnxruntime backend), else every core
+    options.intra_op_num_threads = threads or int(config.parameters.get("intra_op_thread_count", _usable_cores()))
     options.inter_op_num_threads = int(config.parameters.get("inter_op_thread_count", 1))
     options.log_severity_level = 4  # a failure arrives as an exception, which is logged once, with its model
     # idle threads of one model must not spin on the cores that another one, or the audio decoder, could use
