@@ -49,7 +49,7 @@ class Connection:
 
     async def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
         """The body of the answer. Raises RuntimeError unless it is a 200."""
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # the server ends connections that were idle
             self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 24)
         reader, writer = self._streams
         fields = {"Host": "localhost", "Content-Length": str(len(body))}
