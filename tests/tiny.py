@@ -136,3 +136,15 @@ def _config(name: str, inputs: list[tuple[str, ...]], outputs: list[tuple[str, .
     lines += ["dynamic_batching { default_queue_policy { max_queue_size: 64 } }", "instance_group { count: 1 }"]
     lines += [f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in parameters.items()]
     return "\n".join(lines) + "\n"
+
+
+def break_vocoder(path: Path) -> None:
+    """Replaces the vocoder by one that loads and fails on every input."""
+    graph = """
+    <ir_version: 8, opset_import: ["": 18]>
+    vocoder (float[B, T, 128] mel) => (float[B, S] waveform) {
+        impossible = Constant<value = int64[2] {-1, 1000003}>()
+        waveform = Reshape(mel, impossible)
+    }
+    """
+    onnx.save(onnx.parser.parse_model(graph), path / "vocoder" / "1" / "model.onnx")

@@ -1,7 +1,7 @@
 """Request bodies: bounded in bytes and in time while they are read, and spooled to disk when they are large."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
@@ -97,7 +97,7 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
         yield Upload(cast(BinaryIO, file), request.headers.get("content-type", ""), size)
 
 
-def scratch() -> Iterator[BinaryIO]:
+async def scratch() -> AsyncIterator[BinaryIO]:
     """Dependency: a file to write a large answer into; it lives until the answer is sent."""
     with SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
         yield cast(BinaryIO, file)

@@ -1,7 +1,9 @@
 """RFC 9457 problems: every error, ours and the framework's, is rendered here and nowhere else."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +21,8 @@ from service.errors import InvalidInput, PayloadTooLarge, ServiceError
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+_PARTING_S = 1.0
+
 HANDLED = (ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError)
 HIDDEN = "The failure is in the service's log under this request id."
 
@@ -101,8 +105,11 @@ async def answer(connection: Any, error: Exception) -> Any:
     if connection.application_state is WebSocketState.CONNECTING:
         await connection.send_denial_response(response)
     elif connection.application_state is WebSocketState.CONNECTED:
-        await connection.send_json({"type": "problem", **body.model_dump(exclude_none=True)})
-        await connection.close(close_code(body.status), reason=body.title)
+        # A client that takes nothing takes no problem either, and must not be waited for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PARTING_S):
+                await connection.send_json({"type": "problem", "problem": body.model_dump(exclude_none=True)})
+                await connection.close(close_code(body.status), reason=body.title)
     return None
 
 

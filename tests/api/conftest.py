@@ -23,9 +23,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.build(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.fixture(
-    scope="session", params=["embedded", pytest.param("tritonserver", marks=pytest.mark.tritonserver)]
-)
+@pytest.fixture(scope="session", params=["embedded", pytest.param("tritonserver", marks=pytest.mark.tritonserver)])
 def make_settings(request: pytest.FixtureRequest, repository: Path) -> MakeSettings:
     """Settings of a service over the tiny models, on each backend in turn."""
     if request.param == "embedded":

@@ -20,6 +20,7 @@ from service.models.tokenizer.encoders import JSON, NPZ, SAFETENSORS
 from service.models.tokenizer.schemas import (
     DetokenizeRequest,
     StreamEnd,
+    StreamProblem,
     StreamStart,
     StreamStarted,
     StreamTokens,
@@ -28,7 +29,6 @@ from service.models.tokenizer.schemas import (
 from service.web.problems import responses
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_EXAMPLE = TokenizeAnswer.model_config["json_schema_extra"]["example"]  # type: ignore[index]
 
 _AUDIO_IN = (
     *("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/mp4", "audio/aac", "audio/webm", "audio/aiff"),
@@ -75,13 +75,17 @@ DETOKENIZE: dict[str, Any] = {
                 JSON: {
                     "schema": DetokenizeRequest.model_json_schema(),
                     "examples": {
-                        "answer": {"summary": "An answer of /v1/tokenize", "value": _EXAMPLE},
+                        "tokens": {
+                            "summary": "80 ms of tokens",
+                            "value": {"tokens": [[131071, 4096, 77, 262143]]},
+                        },
                         "ids": {
-                            "summary": "80 ms of ids from a language model's vocabulary, two per token",
+                            "summary": "The same from a language model's vocabulary, two ids per token",
                             "value": {
                                 "tokens": [[32255, 33023, 32008, 32512, 32000, 32589, 32511, 33023]],
                                 "codebooks": 2,
                                 "vocab_offset": 32000,
+                                "num_samples": 1280,
                             },
                         },
                     },
@@ -96,8 +100,8 @@ DETOKENIZE: dict[str, Any] = {
 }
 
 _MESSAGES = {
-    model.__name__: {"schema": model.model_json_schema()}
-    for model in (StreamStart, StreamEnd, StreamStarted, StreamTokens)
+    model.__name__: {"schema": model.model_json_schema(ref_template="#/components/schemas/{model}")}
+    for model in (StreamStart, StreamEnd, StreamStarted, StreamTokens, StreamProblem)
 }
 
 STREAM: dict[str, Any] = {

@@ -35,8 +35,8 @@ async def tokenize(
 
     The body is the file itself. What it is, its bytes tell; only raw PCM, which has no header, needs its Content-Type
     to be exact: `audio/L16;rate=16000;channels=1` (big-endian) or `audio/pcm;rate=16000;channels=1;encoding=s16le`
-    (or `f32le`). Audio is resampled to the model's rate. Long audio is cut into windows; the answer says how many samples
-    were encoded.
+    (or `f32le`). Audio is resampled to the model's rate. Long audio is cut into windows; the answer says how many
+    samples were encoded.
 
     `Accept` chooses the form: JSON, the packed container (900 bit/s, always whole tokens), npz, or safetensors.
     """

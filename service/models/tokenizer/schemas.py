@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.media.audio import Channel
 from service.web.capability import Description
+from service.web.problems import Problem
 
 Codebooks = Annotated[
     int,
@@ -70,12 +71,12 @@ class TokenizeAnswer(BaseModel):
                 "num_frames": 8,
                 "window_frames": 1024,
                 "bits": 18,
-                "codebooks": 1,
-                "codebook_size": 262144,
-                "vocab_offset": None,
+                "codebooks": 2,
+                "codebook_size": 512,
+                "vocab_offset": 32000,
                 "grid": [1, 4],
                 "duration_s": 0.08,
-                "tokens": [[131071, 4096, 77, 262143]],
+                "tokens": [[32255, 33023, 32008, 32512, 32000, 32589, 32511, 33023]],
             }
         }
     )
@@ -157,6 +158,13 @@ class StreamTokens(BaseModel):
     num_samples: int | None = Field(
         default=None, description="Samples in all, at the model's rate; in the last message."
     )
+
+
+class StreamProblem(BaseModel):
+    """What ended the stream."""
+
+    type: Literal["problem"] = "problem"
+    problem: Problem
 
 
 class Grid(BaseModel):

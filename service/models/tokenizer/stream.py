@@ -129,8 +129,9 @@ async def describe_stream() -> Response:
     4. The client sends `{"type": "end"}`. After the tokens of the rest comes one message with `is_final`, and the close
        (1000).
 
-    While several windows are under way nothing more is read, so a client that sends faster than the models run is slowed
-    down by the connection itself. An error is one message of `type` `problem` (the members of RFC 9457) and a close:
-    1007 for bad data, 1008 for a silent client, 1009 for too much audio, 1011 for a failure, 1013 to try again later.
+    While several windows are under way nothing more is read, so a client that sends faster than the models run is
+    slowed down by the connection itself. An error is one message, `{"type": "problem", "problem": {...}}` as in RFC
+    9457, and a close: 1007 for bad data, 1008 for a silent client, 1009 for too much audio, 1011 for a failure, 1013 to
+    try again later.
     """
     raise HTTPException(426, "This is a WebSocket: ask for an upgrade.", {"Upgrade": "websocket"})
