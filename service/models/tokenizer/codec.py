@@ -12,20 +12,18 @@ from fastapi import Depends
 from numpy.typing import NDArray
 
 from service.backends.ordered import in_order
-from service.dsp.griffin_lim import GriffinLim
+from service.dsp.griffin_lim import CONTEXT_FRAMES, GriffinLim
 from service.media.audio import AudioStream
 from service.models.tokenizer.layout import TokenLayout
 from service.models.tokenizer.model import DECODER, ENCODER, VOCODER, TokenizerModel
-from service.models.tokenizer.postprocess import MelChunk, MelChunks, TokenWindow, token_windows, window_tokens
+from service.models.tokenizer.postprocess import MelChunk, MelChunks, TokenWindow, window_tokens
 from service.models.tokenizer.preprocess import AudioWindows, Window
+from service.models.tokenizer.seams import MelJoin, with_bridges
 from service.models.tokenizer.sounds import Writer
 from service.models.tokenizer.tokens import Tokens
 from service.tensors import Tensors
 from service.web.deps import WorkDep
 from service.web.work import Work
-
-_GRIFFIN_LIM_CONTEXT = 16  # frames
-_FADE_SAMPLES = 1024
 
 _griffin_lim = lru_cache(maxsize=4)(GriffinLim)  # inverts the filters when it is made, and holds no state
 
@@ -65,14 +63,20 @@ class Codec:
 
         return in_order(windows, encode, self.work.settings.max_inflight_windows)
 
-    def mel(self, tokens: Tokens) -> AsyncGenerator[NDArray[np.float32], None]:
-        """Tokens -> mel [C, t, n_mels] of each window, in order."""
+    async def mel(self, tokens: Tokens) -> AsyncGenerator[NDArray[np.float32], None]:
+        """Tokens -> mel [C, t, n_mels] in pieces, in order."""
 
-        async def decode(window: TokenWindow) -> NDArray[np.float32]:
-            return window.mel(await self._infer(DECODER, window.inputs(), "mel"))
+        async def decode(window: TokenWindow) -> tuple[TokenWindow, NDArray[np.float32]]:
+            return window, window.mel(await self._infer(DECODER, window.inputs(), "mel"))
 
-        windows = self.work.iterate("preprocess", token_windows(tokens))
-        return in_order(windows, decode, self.work.settings.max_inflight_windows)
+        windows = self.work.iterate("preprocess", with_bridges(tokens))
+        join = MelJoin(tokens.layout.window_frames)
+        async with aclosing(in_order(windows, decode, self.work.settings.max_inflight_windows)) as decoded:
+            async for window, mel in decoded:
+                for piece in join.push(window, mel):
+                    yield piece
+        for piece in join.finish():
+            yield piece
 
     def waveform(
         self, mel: AsyncGenerator[NDArray[np.float32], None], num_samples: int
@@ -81,7 +85,7 @@ class Codec:
         chunks = self._chunks(mel, num_samples)
         limit = self.work.settings.max_inflight_windows
         if self.model.vocoder_context_frames is None:
-            return _cross_faded(in_order(chunks, self._invert, limit))
+            return in_order(chunks, self._invert, limit)
         return in_order(chunks, self._vocode, limit)
 
     async def write(self, blocks: AsyncGenerator[NDArray[np.float32], None], writer: Writer) -> None:
@@ -99,7 +103,7 @@ class Codec:
             num_samples,
             layout.hop_length,
             db_min=self.model.front_end.parameters.db_min,
-            context_frames=_GRIFFIN_LIM_CONTEXT if context is None else context,
+            context_frames=CONTEXT_FRAMES if context is None else context,
             chunk_frames=layout.window_frames,
         )
         async with aclosing(mel):
@@ -110,10 +114,10 @@ class Codec:
     async def _vocode(self, chunk: MelChunk) -> NDArray[np.float32]:
         return chunk.waveform(await self._infer(VOCODER, chunk.inputs(), "waveform"))
 
-    async def _invert(self, chunk: MelChunk) -> tuple[MelChunk, NDArray[np.float32]]:
+    async def _invert(self, chunk: MelChunk) -> NDArray[np.float32]:
         vocoder = _griffin_lim(self.model.front_end)
         rows = [await self.work.run("infer", vocoder.waveform, row) for row in chunk.mel]
-        return chunk, np.stack(rows)
+        return chunk.waveform(np.stack(rows))
 
     async def _infer(self, model: str, inputs: Tensors, output: str) -> NDArray[Any]:
         """Rows beyond what the model takes at once (a recording of many channels) go as further requests."""
@@ -134,19 +138,3 @@ def _codec(work: WorkDep) -> Codec:
 
 
 CodecDep = Annotated[Codec, Depends(_codec)]
-
-
-async def _cross_faded(
-    inverted: AsyncGenerator[tuple[MelChunk, NDArray[np.float32]], None],
-) -> AsyncGenerator[NDArray[np.float32], None]:
-    """Griffin-Lim finds other phases in every chunk, so neighbours are faded into each other, at constant power."""
-    fade = np.sin(np.linspace(0, np.pi / 2, _FADE_SAMPLES, dtype=np.float32))
-    tail: NDArray[np.float32] | None = None
-    async with aclosing(inverted):
-        async for chunk, waveform in inverted:
-            samples = chunk.waveform(waveform).copy()
-            if tail is not None:
-                count = min(samples.shape[1], tail.shape[1])
-                samples[:, :count] = samples[:, :count] * fade[:count] + tail[:, :count] * fade[::-1][:count]
-            tail = waveform[:, chunk.samples.stop : chunk.samples.stop + _FADE_SAMPLES]
-            yield samples
