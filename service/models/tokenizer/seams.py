@@ -34,9 +34,7 @@ def with_bridges(tokens: Tokens) -> Iterator[TokenWindow]:
     yield next(windows)
     border = layout.tokens_of(layout.window_frames)
     for before, after in pairwise(layout.windows(tokens.num_samples)):
-        left, right = (
-            min(BRIDGE_FRAMES // layout.time_patch * layout.time_patch, frames) for frames in (before, after)
-        )
+        left, right = min(reach, before), min(reach, after)
         part = tokens.tokens[:, border - layout.tokens_of(left) : border + layout.tokens_of(right)]
         padded = np.zeros((len(part), max(part.shape[1], layout.tokens_of(bucket(left + right)))), np.int64)
         padded[:, : part.shape[1]] = part
