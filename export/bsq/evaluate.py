@@ -19,7 +19,7 @@ from export.bsq.clips import speech_clips, transcript_clips
 from export.bsq.codec import Codec
 from export.bsq.model import AudioBSQ, TokenizerConfig
 from export.bsq.quality import OURS, Row, Scores, examine, measure, systems
-from export.bsq.statistics import CodeUse, Seams
+from export.bsq.statistics import CodeUse
 from export.corpus.command import DEFAULT_OUT
 from export.errors import ExportError
 from export.mel import MelConfig
@@ -56,11 +56,10 @@ def evaluate(
     processes = ProcessPoolExecutor(2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
     with processes as pool, Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         rows = list(progress.track(measure(codec, speech, spoken, pool), total=len(systems(codec))))
-    use, borders = examine(codec, speech)
+    use = examine(codec, speech)
     console.print(quality_table(rows, f"{len(speech)} clips of test speech ({len(spoken)} others for WER)"))
     console.print(package_table(next(row for row in rows if row.system == OURS)))
     console.print(facts_table("Use of the code", use))
-    console.print(facts_table(f"Borders of windows of {codec.tokenizer.config.num_frames} frames", borders))
     if json_file is not None:
         report = {
             "digests": digests,
@@ -68,7 +67,6 @@ def evaluate(
             "transcripts": len(spoken),
             "rows": [asdict(row) for row in rows],
             "code_use": asdict(use),
-            "seams": asdict(borders),
         }
         json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -115,7 +113,7 @@ def cells(scores: Scores | None) -> list[str]:
     return [form.format(number) for form, number in zip(FORMATS, astuple(scores), strict=True)]
 
 
-def facts_table(title: str, facts: CodeUse | Seams) -> Table:
+def facts_table(title: str, facts: CodeUse) -> Table:
     """Names and numbers."""
     table = Table("measure", title=title, box=SIMPLE_HEAD)
     table.add_column("value", justify="right")

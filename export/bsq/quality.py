@@ -6,12 +6,11 @@ from concurrent.futures import Executor
 from dataclasses import astuple, dataclass
 from functools import partial
 
-import numpy as np
 import torch
 
 from export.bsq.clips import Clip
 from export.bsq.codec import Codec
-from export.bsq.statistics import CodeUse, Seams, code_use, seams
+from export.bsq.statistics import CodeUse, code_use
 from export.classical import available
 from export.mel import LogMel, MelConfig
 from export.metrics import Waveform, multi_resolution_stft, pesq_score, stoi, word_error_rate
@@ -128,17 +127,11 @@ def listen(recogniser: Recogniser, system: System, clips: Sequence[Clip]) -> flo
     return word_error_rate([clip.text or "" for clip in clips], heard)
 
 
-def examine(codec: Codec, clips: Sequence[Clip]) -> tuple[CodeUse, Seams]:
-    """Statistics of the tokens over the clips, and of the borders between windows in all of them joined."""
-    config = codec.tokenizer.config
+def examine(codec: Codec, clips: Sequence[Clip]) -> CodeUse:
+    """Statistics of the tokens over the clips."""
     true = [codec.analyse(clip.read()) for clip in clips]
     tokens = [codec.encode(mel) for mel in true]
     decoded = [codec.decode(windows, len(mel)) for windows, mel in zip(tokens, true, strict=True)]
     rmse_db = math.sqrt(float((torch.cat(true) - torch.cat(decoded)).square().mean()))
-    use = code_use(torch.cat([window for windows in tokens for window in windows]), config.quantizer.bits, rmse_db)
-
-    joined = np.concatenate([clip.read() for clip in clips])
-    mel = codec.analyse(joined)
-    again = codec.reconstruct(mel)
-    waveform = torch.from_numpy(codec.synthesise(again, len(joined)))
-    return use, seams(again, mel, waveform, config.num_frames, codec.mel.hop_length)
+    bits = codec.tokenizer.config.quantizer.bits
+    return code_use(torch.cat([window for windows in tokens for window in windows]), bits, rmse_db)

@@ -1,7 +1,7 @@
 """Trains the tokenizer: `auricle train tokenizer --data DIR --preset small`.
 
-One process, or several: `torchrun --nproc-per-node 2 -m export train tokenizer ...`. A killed run resumes from its last checkpoint. Every
-`export_every` steps the averaged weights are written as safetensors, ready for `auricle export --checkpoint`.
+One process, or several: `torchrun --nproc-per-node 2 -m export train tokenizer ...`. A killed run resumes from its last
+checkpoint. Every `save_every` steps the averaged weights are written as safetensors, for `auricle export --checkpoint`.
 """
 
 import itertools
