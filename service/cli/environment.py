@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from service.repository import RepositoryError, load
 from service.settings import Settings
@@ -22,7 +23,7 @@ def settings(**options: Any) -> Settings:
     except ValidationError as exc:
         for error in exc.errors():
             name = "_".join(str(step) for step in error["loc"])
-            console.print(f"[red]error:[/] {name} (AURICLE_{name.upper()}): {error['msg']}", highlight=False)
+            complain(f"{name} (AURICLE_{name.upper()}): {error['msg']}")
         raise typer.Exit(2) from exc
 
 
@@ -38,7 +39,7 @@ def ensure_models(settings: Settings) -> None:
         return
     if find_spec("export") is None:
         fail(f"{settings.model_repository} has no built models, and the package that exports them is not installed")
-    console.print(f"The models in {settings.model_repository} have not been built yet. Exporting them, once:")
+    console.print(Text(f"The models in {settings.model_repository} have not been built yet. Exporting them, once:"))
     command = [sys.executable, "-m", "export", "export", "--out", str(settings.model_repository)]
     if subprocess.run(command, check=False).returncode:
         fail("the export failed; its messages are above")
@@ -46,5 +47,10 @@ def ensure_models(settings: Settings) -> None:
 
 def fail(reason: str) -> NoReturn:
     """Prints why and exits with 1."""
-    console.print(f"[red]error:[/] {reason}", highlight=False)
+    complain(reason)
     raise typer.Exit(1)
+
+
+def complain(reason: str, *, what: str = "error") -> None:
+    """One line on standard error, whatever characters `reason` has."""
+    console.print(Text.assemble((f"{what}: ", "red"), reason), soft_wrap=True)

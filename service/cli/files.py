@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from service.backends.auto import create
-from service.cli.environment import console, ensure_models, fail
+from service.cli.environment import complain, console, ensure_models, fail
 from service.errors import ServiceError
 from service.media.audio import Channel, open_audio
 from service.media.encode import AudioWriter, Format
@@ -31,7 +31,12 @@ from service.web.work import Work
 
 CONTAINER = ".aurt"
 # what a folder is searched for
-AUDIO = frozenset(".wav .flac .ogg .oga .opus .mp3 .m4a .mp4 .aac .webm .mka .mkv .aif .aiff".split())
+AUDIO = frozenset(
+    (
+        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a"),
+        *(".mp4", ".aac", ".webm", ".mka", ".mkv", ".aif", ".aiff"),
+    )
+)
 
 Convert = Callable[[Codec, BinaryIO, BinaryIO], Awaitable[None]]
 
@@ -81,10 +86,10 @@ def _jobs(paths: Iterable[Path], out: Path, suffixes: Iterable[str], suffix: str
             name = source.relative_to(path) if path.is_dir() else Path(source.name)
             target = out / name.with_name(name.name.removesuffix(CONTAINER) + suffix)
             if jobs.setdefault(target, source) != source:
-                console.print(f"[red]error:[/] {jobs[target]} and {source} would both become {target}", highlight=False)
+                complain(f"{jobs[target]} and {source} would both become {target}")
                 raise typer.Exit(2)
     if not jobs:
-        console.print(f"[red]error:[/] no {' '.join(sorted(suffixes))} files there", highlight=False)
+        complain(f"no {' '.join(sorted(suffixes))} files there")
         raise typer.Exit(2)
     return jobs
 
@@ -96,8 +101,12 @@ def _convert(settings: Settings, jobs: dict[Path, Path], force: bool, title: str
     except (RepositoryError, ServiceError) as exc:
         fail(str(exc))
     for source, reason in report.failed.items():
-        console.print(f"[red]failed:[/] {source}: {reason}", highlight=False)
-    console.print(f"{report.done} done, {report.skipped} already there, {len(report.failed)} failed", highlight=False)
+        complain(f"{source}: {reason}", what="failed")
+    console.print(
+        f"{report.done} done, {report.skipped} already there, {len(report.failed)} failed",
+        highlight=False,
+        soft_wrap=True,
+    )
     return 1 if report.failed else 0
 
 

@@ -22,21 +22,23 @@ def run(settings: Settings) -> int:
     ensure_models(settings)
     logs.configure(settings.log_level)
     server = Server(settings)
-    # uvicorn raises the signal again once it has shut down gracefully; by then all is well.
+    # uvicorn raises the signal again once it has shut down gracefully; by then all is well
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         server.run()
-    except RepositoryError as exc:
-        fail(str(exc))
-    return 0 if server.announced else 1
+    except SystemExit as exc:  # also uvicorn's own, where it could not listen
+        return 0 if exc.code == 0 else 1
+    if server.failure is not None:
+        fail(str(server.failure))
+    return 0
 
 
 class Server(uvicorn.Server):
-    """Says where it listens, once every model can answer."""
+    """Says where it listens, once every model can answer; ends if one never will (`failure`)."""
 
     def __init__(self, settings: Settings) -> None:
-        self.announced = False
+        self.failure: RepositoryError | None = None
         super().__init__(
             uvicorn.Config(
                 create_app(settings),
@@ -57,7 +59,11 @@ class Server(uvicorn.Server):
         if not self.started:
             return
         application: Any = self.config.app
-        await application.state.runtime.started  # probes are answered meanwhile
+        try:
+            await application.state.runtime.started  # probes are answered meanwhile
+        except RepositoryError as exc:
+            self.failure, self.should_exit = exc, True
+            return
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        self.announced = True
-        console.print(f"Auricle is ready on http://{f'[{host}]' if ':' in host else host}:{port}", highlight=False)
+        address = f"[{host}]" if ":" in host else host
+        console.print(f"Auricle is ready on http://{address}:{port}", highlight=False, soft_wrap=True)
