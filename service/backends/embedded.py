@@ -132,10 +132,16 @@ def _providers() -> list[str]:
 
 
 def _check_graph(config: ModelConfig, session: ort.InferenceSession) -> None:
-    """Names only: dims and types are proven where the graph is made."""
+    """Names, and whose weights these are: dims and types are proven where the graph is made."""
     graph = {node.name for node in session.get_inputs()}
     if graph != {spec.name for spec in config.inputs}:
         raise RepositoryError(f"model {config.name!r}: the graph has inputs {sorted(graph)}, not those of config.pbtxt")
     missing = {spec.name for spec in config.outputs} - {node.name for node in session.get_outputs()}
     if missing:
         raise RepositoryError(f"model {config.name!r}: the graph has no output {min(missing)!r}")
+    built = session.get_modelmeta().custom_metadata_map.get("weights_digest")
+    if built is not None and built != config.parameters.get("weights_digest"):
+        raise RepositoryError(
+            f"model {config.name!r} was built from other weights than its config.pbtxt names; "
+            f"build it again: auricle export {config.name}"
+        )

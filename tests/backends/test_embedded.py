@@ -110,3 +110,16 @@ async def test_a_closed_backend_leaves_no_thread(tmp_path: Path) -> None:
     await asyncio.gather(*(backend.infer("add", X) for _ in range(4)))
     await backend.close()
     assert threading.active_count() <= before
+
+
+async def test_a_graph_of_other_weights_than_the_config_names_is_refused(tmp_path: Path) -> None:
+    folder = models.build(tmp_path, "add") / "add"
+    graph = onnx.load(folder / "1" / "model.onnx")
+    onnx.helper.set_model_props(graph, {"weights_digest": "old"})
+    onnx.save(graph, folder / "1" / "model.onnx")
+    with (folder / "config.pbtxt").open("a") as config:
+        config.write('parameters { key: "weights_digest" value { string_value: "new" } }')
+    backend = Embedded(load(tmp_path))
+    with pytest.raises(RepositoryError, match="auricle export add"):
+        await backend.start()
+    await backend.close()
