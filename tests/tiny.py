@@ -132,7 +132,9 @@ def build(path: Path, *models: str) -> Path:
 def _config(name: str, inputs: list[tuple[str, ...]], outputs: list[tuple[str, ...]], parameters: dict) -> str:
     lines = [f'name: "{name}"', 'backend: "onnxruntime"', f"max_batch_size: {BATCH}"]
     for kind, tensors in (("input", inputs), ("output", outputs)):
-        lines += [f'{kind} {{ name: "{tensor}" data_type: TYPE_{dtype} dims: [{dims}] }}' for tensor, dtype, dims in tensors]
+        lines += [
+            f'{kind} {{ name: "{tensor}" data_type: TYPE_{dtype} dims: [{dims}] }}' for tensor, dtype, dims in tensors
+        ]
     lines += ["dynamic_batching { default_queue_policy { max_queue_size: 64 } }", "instance_group { count: 1 }"]
     lines += [f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in parameters.items()]
     return "\n".join(lines) + "\n"
