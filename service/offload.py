@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -32,11 +33,21 @@ class Offload:
         )
         self._places = threading.BoundedSemaphore(workers + max_queued)
 
+    @contextmanager
+    def admit(self) -> Iterator["Admitted"]:
+        """One place for all that a request has to do, one job after another. Raises Overloaded."""
+        self._enter()
+        admitted = Admitted(self._executor, self._exit)
+        try:
+            yield admitted
+        finally:
+            admitted._exit()
+
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Raises Overloaded, and whatever `function` raises."""
         self._enter()
         future = self._submit(partial(function, *args, **kwargs))
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._exit())
         return await asyncio.wrap_future(future)
 
     async def iterate(self, iterator: Iterator[T]) -> AsyncGenerator[T, None]:
@@ -68,12 +79,34 @@ class Offload:
         if not self._places.acquire(blocking=False):
             raise Overloaded("too many requests are waiting to be processed")
 
+    def _exit(self) -> None:
+        self._places.release()
+
     def _leave(self, iterator: Iterator[T]) -> None:
         try:
             if close := getattr(iterator, "close", None):
                 close()
         finally:
-            self._places.release()
+            self._exit()
 
     def _submit(self, call: Callable[[], T]) -> Future[T]:
         return self._executor.submit(copy_context().run, call)
+
+
+class Admitted(Offload):
+    """What has a place: none of its jobs is refused. The place is free when it was left and its last job has ended."""
+
+    def __init__(self, executor: ThreadPoolExecutor, leave: Callable[[], None]) -> None:
+        self._executor, self._give_back = executor, leave
+        self._uses, self._lock = 1, threading.Lock()
+
+    def _enter(self) -> None:
+        with self._lock:
+            self._uses += 1
+
+    def _exit(self) -> None:
+        with self._lock:
+            self._uses -= 1
+            last = not self._uses
+        if last:
+            self._give_back()

@@ -10,6 +10,7 @@ from service.cli.group import Commands
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Audio to discrete tokens and back: as a service, or right here on files.\n\n"

@@ -120,7 +120,7 @@ async def _run(settings: Settings, jobs: dict[Path, Path], force: bool, title: s
     together = min(len(waiting), settings.max_inflight_windows)
     each = settings.model_copy(update={"max_inflight_windows": settings.max_inflight_windows // together})
     backend = create(each)
-    offload = Offload(each.preprocess_workers, max_queued=together)
+    offload = Offload(each.preprocess_workers, max_queued=2 * together)
     queue = iter(waiting.items())
     with _progress() as progress:
         bar = progress.add_task(title, total=len(waiting))

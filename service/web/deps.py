@@ -1,7 +1,7 @@
 """What a route asks for in its signature."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO
 
@@ -37,11 +37,19 @@ def _runtime(connection: HTTPConnection) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 
-def _work(connection: HTTPConnection, runtime: RuntimeDep) -> Work:
+async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
+    """Admits the request to the thread pool until it is worked out: neither its upload nor its answer holds a place."""
+    with runtime.offload.admit() as offload:
+        yield Work(runtime.settings, runtime.backend, offload, connection.state.trace)
+
+
+async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> Work:
     return Work(runtime.settings, runtime.backend, runtime.offload, connection.state.trace)
 
 
-WorkDep = Annotated[Work, Depends(_work)]
+# Asked for behind UploadDep, as dependencies are resolved in order.
+WorkDep = Annotated[Work, Depends(_work, scope="function")]
+LiveWorkDep = Annotated[Work, Depends(_live_work)]  # of a stream, which may be idle: each step is admitted by itself
 UploadDep = Annotated[Upload, Depends(upload)]
 ScratchDep = Annotated[BinaryIO, Depends(scratch)]
 

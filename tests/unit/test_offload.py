@@ -156,3 +156,23 @@ async def test_cancellation_in_the_middle_of_a_step_closes_the_iterator_after_it
     assert not closed.is_set()
     gate.set()
     assert await asyncio.to_thread(closed.wait, 10)
+
+
+async def test_what_is_admitted_is_never_refused_and_holds_one_place_to_its_last_job(gate: threading.Event) -> None:
+    offload = Offload(workers=1, max_queued=0)
+    with offload.admit() as admitted:
+        with pytest.raises(Overloaded):
+            await offload.run(int)
+        with pytest.raises(Overloaded), offload.admit():
+            pass
+        items = [item async for item in admitted.iterate(iter("ab"))]
+        assert items == ["a", "b"]
+        assert await admitted.run(int, "7") == 7
+        left = asyncio.create_task(admitted.run(gate.wait))
+        await asyncio.sleep(0)  # lets it be submitted
+    with pytest.raises(Overloaded):  # its last job runs still
+        await offload.run(int)
+    gate.set()
+    await left
+    assert await offload.run(int) == 0
+    offload.close()

@@ -22,7 +22,7 @@ from service.models.tokenizer.seams import MelJoin, with_bridges
 from service.models.tokenizer.sounds import Writer
 from service.models.tokenizer.tokens import Tokens
 from service.tensors import Tensors
-from service.web.deps import WorkDep
+from service.web.deps import LiveWorkDep, WorkDep
 from service.web.work import Work
 
 _griffin_lim = lru_cache(maxsize=4)(GriffinLim)  # inverts the filters when it is made, and holds no state
@@ -137,4 +137,9 @@ def _codec(work: WorkDep) -> Codec:
     return Codec(work, TokenizerModel.of(work.backend.models))
 
 
+def _live_codec(work: LiveWorkDep) -> Codec:
+    return Codec(work, TokenizerModel.of(work.backend.models))
+
+
 CodecDep = Annotated[Codec, Depends(_codec)]
+LiveCodecDep = Annotated[Codec, Depends(_live_codec)]

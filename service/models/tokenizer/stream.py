@@ -14,13 +14,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service.errors import InvalidInput
 from service.media.pcm import PcmFormat
 from service.models.tokenizer import openapi
-from service.models.tokenizer.codec import Codec, CodecDep
+from service.models.tokenizer.codec import Codec, LiveCodecDep
 from service.models.tokenizer.ids import codebook_bits, to_ids
 from service.models.tokenizer.model import NAME
 from service.models.tokenizer.preprocess import PcmWindows, Window
 from service.models.tokenizer.schemas import StreamEnd, StreamStart, StreamStarted, StreamTokens
 from service.web.body import within
-from service.web.deps import WorkDep
+from service.web.deps import LiveWorkDep
 from service.web.parsing import parse
 
 router = APIRouter(tags=[NAME])
@@ -52,7 +52,7 @@ class Client:
 
 
 @router.websocket("/v1/tokenize/stream")
-async def tokenize_stream(websocket: WebSocket, codec: CodecDep, work: WorkDep) -> None:
+async def tokenize_stream(websocket: WebSocket, codec: LiveCodecDep, work: LiveWorkDep) -> None:
     """A stream lasts as long as its audio may, and a little longer; a problem is sent as a message before the close."""
     await websocket.accept()
     settings = work.settings
