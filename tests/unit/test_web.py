@@ -1,0 +1,96 @@
+"""The small parts of the web floor: negotiation, traces, ids, logs, close codes."""
+
+import json
+import logging
+
+import pytest
+
+from service import errors
+from service.web import problems
+from service.web.logs import JsonFormatter
+from service.web.negotiation import negotiate
+from service.web.trace import Trace, request_id
+
+OFFERED = ("audio/wav", "audio/flac", "application/x-npz")
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "audio/wav"),
+        ("*/*", "audio/wav"),
+        ("audio/*", "audio/wav"),
+        ("audio/flac", "audio/flac"),
+        ("AUDIO/FLAC; Q=1", "audio/flac"),
+        ("audio/wav;q=0, audio/*", "audio/flac"),
+        ("audio/*;q=0.1, application/*;q=0.2", "application/x-npz"),
+        ("audio/*;q=0, */*;q=0.5", "application/x-npz"),
+        ("image/png", None),
+        ("audio/wav;q=0", None),
+        ("audio/wav;q=often", None),
+        ("audio/wav;q=nan", None),
+        ("garbage, audio/flac", "audio/flac"),
+    ],
+)
+def test_negotiation_follows_quality_then_the_order_of_the_offer(accept: str, chosen: str | None) -> None:
+    assert negotiate(accept, OFFERED) == chosen
+
+
+@pytest.mark.parametrize("proposed", [None, "", "a b", "a\nb", "ä", "x" * 129, '"', "<script>"])
+def test_an_unsafe_request_id_is_replaced(proposed: str | None) -> None:
+    made = request_id(proposed)
+    assert made != proposed
+    assert made != request_id(proposed)
+
+
+def test_a_stage_that_several_tasks_are_in_at_once_is_counted_once() -> None:
+    trace = Trace("id")
+    with trace.stage("infer"):
+        with trace.stage("infer"):
+            pass
+        assert "infer" not in trace.stages
+    assert 0 < trace.stages["infer"] <= trace.elapsed()
+
+
+def test_the_stage_that_pulls_from_another_is_not_charged_for_it() -> None:
+    trace = Trace("id")
+    inner = trace.timed("decode", iter("abc"), within="preprocess")
+    assert list(trace.timed("preprocess", inner)) == list("abc")
+    assert trace.stages["decode"] + trace.stages["preprocess"] > 0
+    assert trace.stages["preprocess"] >= 0
+    assert trace.server_timing().startswith("decode;dur=")
+
+
+def test_closing_a_timed_iterator_closes_what_it_pulls_from() -> None:
+    closed = []
+
+    def source():  # type: ignore[no-untyped-def]
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(True)
+
+    timed = Trace("id").timed("decode", source())
+    next(timed)
+    timed.close()  # type: ignore[attr-defined]
+    assert closed
+
+
+def test_a_log_line_is_one_json_object() -> None:
+    record = logging.LogRecord("auricle", logging.INFO, "", 0, 'said "%s"\n', ("hello",), None)
+    record.fields = {"status": 200}
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == 'said "hello"\n'
+    assert json.loads(line)["status"] == 200
+
+
+def test_every_outcome_is_rendered_with_its_own_slug_and_close_code() -> None:
+    classes = errors.ServiceError.__subclasses__()
+    bodies = [problems.problem(kind("why"), "id") for kind in classes]
+    assert {body.type for body in bodies} == {f"urn:problem-type:{kind.slug}" for kind in classes}
+    for kind, body in zip(classes, bodies, strict=True):
+        assert body.status == kind.status
+        assert (body.detail == "why") == (kind.status != 500)
+        assert 1007 <= problems.close_code(kind.status) <= 1013
