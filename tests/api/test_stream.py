@@ -212,7 +212,8 @@ async def test_a_client_that_does_not_read_is_slowed_down_and_then_let_go(
     async with on_socket(make_settings(stream_idle_s=0.5, max_inflight_windows=2)) as client:
         url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/tokenize/stream"
         async with connect(url, max_queue=1) as socket:
-            await socket.send(json.dumps(START | {"window_frames": 8, "codebooks": 18}))
+            wordy = {"window_frames": 1024, "codebooks": 18, "vocab_offset": 1 << 40}  # 130 kB of text a window
+            await socket.send(json.dumps(START | wordy))
             sending = asyncio.create_task(send(socket, CLIP.tobytes() * 1000, 1 << 16))  # and receives nothing
             async with asyncio.timeout(20):
                 while FINISHED not in (await client.get("/metrics")).text:
