@@ -21,6 +21,9 @@ _READ_BYTES = 1 << 16
 # The rest of a refused body is not read, so the connection cannot serve another request.
 _CLOSE = {"Connection": "close"}
 
+# What `curl --data-binary` says of any file unless it is told otherwise: it names no type.
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+
 
 @asynccontextmanager
 async def within(deadline: float, detail: str) -> AsyncIterator[None]:
@@ -94,7 +97,10 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
         file.seek(0)
         if not size:
             raise MalformedInput("The request has no body.")
-        yield Upload(cast(BinaryIO, file), request.headers.get("content-type", ""), size)
+        content_type = request.headers.get("content-type", "")
+        if content_type == _CURL_DEFAULT:
+            content_type = ""
+        yield Upload(cast(BinaryIO, file), content_type, size)
 
 
 async def scratch() -> AsyncIterator[BinaryIO]:

@@ -59,10 +59,14 @@ async def test_every_form_gives_the_same_sound_of_the_same_length(client: httpx.
     assert (rate, samples.shape) == (16000, (len(LONG),))
 
 
-async def test_a_container_is_known_by_its_first_bytes(client: httpx.AsyncClient) -> None:
-    packed = await tokenize(client, CONTAINER)
-    reference = await detokenize(client, packed, CONTAINER)
-    assert (await detokenize(client, packed, "application/octet-stream")).content == reference.content
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-www-form-urlencoded"])
+async def test_a_form_that_is_not_named_is_known_by_its_first_bytes(
+    client: httpx.AsyncClient, form: str, content_type: str
+) -> None:
+    """The second is what curl says of any file."""
+    tokens = await tokenize(client, form)
+    assert (await detokenize(client, tokens, content_type)).content == (await detokenize(client, tokens, form)).content
 
 
 @pytest.mark.parametrize("query", ["?codebooks=2", "?codebooks=18&vocab_offset=7", "?vocab_offset=50000"])

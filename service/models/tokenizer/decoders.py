@@ -23,8 +23,8 @@ def decode_tokens(file: BinaryIO, content_type: str, model: TokenizerModel, max_
     if len(data) > _MAX_BYTES:
         raise PayloadTooLarge(f"Tokens are read up to {_MAX_BYTES} bytes.")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type in ("", "application/octet-stream") and data.startswith(container.MAGIC):
-        media_type = container.MEDIA_TYPE
+    if media_type in ("", "application/octet-stream"):
+        media_type = _sniff(data)
     decode = TOKEN_TYPES.get(media_type)
     if decode is None:
         raise UnsupportedMedia(
@@ -33,6 +33,17 @@ def decode_tokens(file: BinaryIO, content_type: str, model: TokenizerModel, max_
     tokens = decode(data, model)
     tokens.check(model.layout, model.digest, max_audio_s)
     return tokens
+
+
+def _sniff(data: bytes) -> str:
+    """The form that the first bytes are of; empty if of none."""
+    beginnings = {container.MAGIC: container.MEDIA_TYPE, b"PK\x03\x04": NPZ}
+    for beginning, media_type in beginnings.items():
+        if data.startswith(beginning):
+            return media_type
+    if data[8:9] == b"{" and b"\0" in data[:8]:  # the length of its header comes first, and JSON has no zeros
+        return SAFETENSORS
+    return JSON if data.lstrip()[:1] == b"{" else ""
 
 
 def _json(data: bytes, model: TokenizerModel) -> Tokens:
