@@ -54,6 +54,13 @@ async def test_a_recording_becomes_tokens_that_say_exactly_what_was_encoded(clie
     assert np.ptp(tokens[0]) > 2**15  # sound, not silence
 
 
+async def test_curl_need_not_name_a_type(client: httpx.AsyncClient) -> None:
+    flac = sounds.encoded(sounds.clip(), "flac")
+    named = await client.post("/v1/tokenize", content=flac, headers={"Content-Type": "audio/flac"})
+    default = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await client.post("/v1/tokenize", content=flac, headers=default)).json() == named.json()
+
+
 @pytest.mark.parametrize("audio_format", sounds.FORMATS)
 async def test_every_common_format_is_read(client: httpx.AsyncClient, audio_format: str) -> None:
     clip = sounds.clip()
