@@ -99,7 +99,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         if capability is None:
             raise ModelNotFound(f"There is no model {name[:64]!r}; there is {', '.join(names)}.")
         await capability.check(runtime.backend)
-        return capability.describe(runtime.backend.models, runtime.settings)
+        return await runtime.offload.run(capability.describe, runtime.backend.models, runtime.settings)
 
     return system
 

@@ -115,7 +115,7 @@ class Codec:
         return chunk.waveform(await self._infer(VOCODER, chunk.inputs(), "waveform"))
 
     async def _invert(self, chunk: MelChunk) -> NDArray[np.float32]:
-        vocoder = _griffin_lim(self.model.front_end)
+        vocoder = await self.work.run("infer", _griffin_lim, self.model.front_end)
         rows = [await self.work.run("infer", vocoder.waveform, row) for row in chunk.mel]
         return chunk.waveform(np.stack(rows))
 
@@ -133,12 +133,13 @@ class Codec:
             return np.concatenate([result[output] for result in await asyncio.gather(*map(infer, parts))])
 
 
-def _codec(work: WorkDep) -> Codec:
-    return Codec(work, TokenizerModel.of(work.backend.models))
+async def _codec(work: WorkDep) -> Codec:
+    # in the pool, as the first one builds the mel filters
+    return Codec(work, await work.run("preprocess", TokenizerModel.of, work.backend.models))
 
 
-def _live_codec(work: LiveWorkDep) -> Codec:
-    return Codec(work, TokenizerModel.of(work.backend.models))
+async def _live_codec(work: LiveWorkDep) -> Codec:
+    return await _codec(work)
 
 
 CodecDep = Annotated[Codec, Depends(_codec)]
