@@ -107,11 +107,7 @@ async def test_another_sample_rate_is_resampled_as_offline(client: httpx.AsyncCl
         sending = asyncio.create_task(send(socket, data, 1234))
         messages = await received(socket)
         await sending
-    tokens = np.array([token for message in messages for token in message["tokens"][0]])
-    expected = np.array(reference.json()["tokens"][0])
-    assert tokens.shape == expected.shape
-    # the resampler sees other block borders, which moves the level of a patch by less than a thousandth of a dB
-    assert np.abs(tokens - expected).max() <= 3
+    assert [token for message in messages for token in message["tokens"][0]] == reference.json()["tokens"][0]
 
 
 @pytest.mark.parametrize(
