@@ -4,7 +4,6 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-
 BLOCKS_PER_S = 10
 
 
