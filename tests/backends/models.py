@@ -1,9 +1,12 @@
 """Models of a few nodes, each for one property that the contract of the backends is about."""
 
+import time
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.parser
+import onnxruntime as ort
 
 HEADER = '<ir_version: 10, opset_import: ["": 18]>'
 
@@ -114,6 +117,21 @@ MODELS = {
     "hasty": HASTY,
     "whole": WHOLE,
 }
+
+
+def steps_for(seconds: float) -> int:
+    """How many steps of the slow model take that long on this machine, with nothing else running."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    graph = onnx.parser.parse_model(HEADER + SLOW[0])
+    session = ort.InferenceSession(graph.SerializeToString(), options)
+    trial = 50_000
+    durations = []
+    for _ in range(3):
+        began = time.perf_counter()
+        session.run(None, {"steps": np.array([[trial]], np.int64)})
+        durations.append(time.perf_counter() - began)
+    return round(trial * seconds / min(durations))
 
 
 def build(path: Path, *names: str) -> Path:

@@ -16,9 +16,10 @@ from service.errors import (
     Overloaded,
 )
 from service.tensors import Tensors
+from tests.backends import models
 from tests.backends.conftest import Subject
 
-LONG = 200_000  # steps of the slow model: half a second, long enough for what happens meanwhile
+LONG = models.steps_for(seconds=1.0)  # of the slow model: long enough for what happens meanwhile
 
 
 def steps(count: int) -> Tensors:
