@@ -2,7 +2,7 @@
 
 First on spectral losses alone, then (from `adversarial_from`) against discriminators too. With a trained tokenizer a
 part of the batches is vocoded from its reconstructions: a vocoder that saw only true mels buzzes on coded ones. Each
-step uses one FFT size and one pair of discriminators in turn, which costs a third of using all and does as well.
+step uses one FFT size and one pair of discriminators in turn: using all of them would cost several times as much.
 """
 
 import random
