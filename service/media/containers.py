@@ -5,8 +5,8 @@ format lets us know, before a sample is decoded:
 
     wav, aiff     the size of the data chunk (a size of 0 or from 0x7FFFF000 on is a stream's placeholder: not known)
     mp4, m4a      the size of every top-level box
-    webm, mkv     the size of every element; where a browser wrote "unknown", that of the blocks inside
-    ogg           the last page is whole and carries the end-of-stream flag
+    webm, mkv     the size of every element, down to the blocks of a cluster
+    ogg           the last page is whole and carries the end-of-stream flag; its count is compared by the decoder
     flac          the number of samples (compared by the decoder, as are the frames' checksums)
     mp3           the number of bytes, where the first frame is a Xing or Info header; else nothing
     aac (ADTS)    the size of every frame, so that of the last one
@@ -156,8 +156,9 @@ def _check_elements(file: IO[bytes], size: int) -> None:
         unknown = length == (1 << 7 * size_length) - 1
         if not unknown and content + length > size:
             raise _truncated("its last Matroska element", content + length - size)
-        # inside an element of unknown size, its children tell where the file should end
-        enter = unknown and element in (_EBML_SEGMENT, _EBML_CLUSTER)
+        # FFmpeg skips what it cannot read between two clusters; and where a browser wrote no size, only the blocks tell
+        # where the file should end
+        enter = element in (_EBML_SEGMENT, _EBML_CLUSTER)
         position = content if enter else content + length
 
 

@@ -25,6 +25,7 @@ _CODECS = {
 }
 _BLOCK_SAMPLES = 1 << 14
 _EDIT_TICK_S = 0.002
+_PRE_SKIP_S = 0.1  # more than Opus encoders prepend; a lost page is longer
 # FFmpeg's sample formats: numpy's type, the value of zero and that of full scale
 _FORMATS: dict[str, tuple[np.dtype[Any], int, int]] = {
     "u8": (np.dtype(np.uint8), 128, 128),
@@ -106,8 +107,10 @@ class Decoder:
         if held is not None:
             padding = count - _end(stream, packets_end, held.sample_rate) if name == "mov" else 0
             yield _shortened(held, held.samples - padding) if 0 < padding < held.samples else held
+        if name == "ogg" and held is not None:
+            declared = _counted(stream, held.sample_rate)
         if declared is not None and count < declared:
-            raise MalformedInput(f"the audio is cut short: {count} of the {declared} samples that its header declares")
+            raise MalformedInput(f"the audio is damaged or cut short: {count} of at least {declared} samples")
 
 
 class _Visible(io.RawIOBase):
@@ -171,6 +174,16 @@ def _end(stream: AvStream, packets_end: int, sample_rate: int) -> int:
     exact = round(packets_end * stream.time_base * sample_rate)
     listed = round(stream.duration * stream.time_base * sample_rate) if stream.duration else exact
     return listed if exact - listed > _EDIT_TICK_S * sample_rate else exact
+
+
+def _counted(stream: AvStream, sample_rate: int) -> int | None:
+    """The samples that the last page of an ogg says were before its end, less what a decoder may drop in front.
+
+    FFmpeg leaves out pages whose checksum does not match, without a word.
+    """
+    if stream.time_base is None or stream.duration is None:
+        return None
+    return int((stream.duration * stream.time_base - _PRE_SKIP_S) * sample_rate)
 
 
 def _shortened(frame: AudioFrame, samples: int) -> AudioFrame:

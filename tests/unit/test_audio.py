@@ -157,6 +157,15 @@ def test_an_ogg_stream_without_its_last_page_is_refused() -> None:
         decode(data[: data.rfind(b"OggS")])
 
 
+@pytest.mark.parametrize("audio_format", ["ogg-opus", "webm"])
+def test_a_file_with_a_hole_in_the_middle_is_refused(audio_format: str) -> None:
+    data = bytearray(encoded(clip(), audio_format))
+    middle = len(data) // 2
+    data[middle : middle + 1000] = bytes(1000)
+    with pytest.raises(MalformedInput):
+        decode(bytes(data))
+
+
 def test_a_wav_written_to_a_pipe_has_no_length_and_is_read_to_its_end() -> None:
     data = bytearray(wav((clip() * 32767).astype(np.int16)))
     for placeholder in (0xFFFFFFFF, 0x7FFFFFFF, 0):
