@@ -76,7 +76,7 @@ def _from_npy(data: bytes) -> NDArray[Any]:
 
 
 def to_safetensors(tensors: Tensors) -> bytes:
-    return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    return safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
 
 
 def from_safetensors(data: bytes) -> Tensors:

@@ -48,6 +48,7 @@ def test_arrays_survive(write: Callable[[Tensors], bytes], read: Callable[[bytes
     assert again.keys() == SAMPLE.keys()
     for name, array in SAMPLE.items():
         assert again[name].dtype == array.dtype
+        assert again[name].shape == array.shape
         np.testing.assert_array_equal(again[name], array)
 
 
