@@ -32,7 +32,12 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")
-    body_timeout_s: float = Field(60.0, gt=0, description="A body that takes longer to arrive is refused with 408.")
+    body_timeout_s: float = Field(
+        60.0,
+        gt=0,
+        description="A body that takes longer to arrive is refused with 408; an answer that a client takes nothing of "
+        "for longer is given up.",
+    )
     stream_idle_s: float = Field(30.0, gt=0, description="A stream whose client is silent for longer is closed.")
     max_audio_s: float = Field(3600.0, gt=0, description="Longest audio in one request.")
     deadline_s: float = Field(60.0, gt=0, description="Longest wait for the models; then 504.")

@@ -1,4 +1,4 @@
-"""Request bodies: bounded in bytes and in time while they are read, and spooled to disk when they are large."""
+"""Bodies: bounded in bytes and in time while they are read or taken, and spooled to disk when they are large."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,7 +36,10 @@ async def within(deadline: float, detail: str) -> AsyncIterator[None]:
 
 
 class BodyLimit:
-    """Refuses a body by its Content-Length before reading any of it, then by what has really come, then by time."""
+    """Refuses a body by its Content-Length before reading any of it, then by what has really come, then by time.
+
+    A client that takes nothing of its answer for as long is given up as one that has gone: what waits for it is freed.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
         self.app = app
@@ -66,7 +69,14 @@ class BodyLimit:
             complete = not message.get("more_body", False)
             return message
 
-        await self.app(scope, limited, send)
+        async def patient(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
+
+        await self.app(scope, limited, patient)
 
     def _check(self, size: int) -> None:
         if size > self.max_bytes:

@@ -1,12 +1,17 @@
 """The small parts of the web floor: negotiation, traces, ids, logs, close codes."""
 
+import asyncio
+import io
 import json
 import logging
 
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 from service import errors
 from service.web import problems
+from service.web.body import BodyLimit, stream
 from service.web.logs import JsonFormatter
 from service.web.negotiation import negotiate
 from service.web.trace import Trace, request_id
@@ -94,3 +99,17 @@ def test_every_outcome_is_rendered_with_its_own_slug_and_close_code() -> None:
         assert body.status == kind.status
         assert (body.detail == "why") == (kind.status != 500)
         assert 1007 <= problems.close_code(kind.status) <= 1013
+
+
+async def test_an_answer_that_its_client_does_not_take_is_given_up() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def stalled(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    limit = BodyLimit(stream(io.BytesIO(b"sound"), "audio/wav"), max_bytes=1, timeout_s=0.01)
+    async with asyncio.timeout(30):
+        with pytest.raises(ClientDisconnect):
+            await limit({"type": "http", "headers": [], "asgi": {"spec_version": "2.4"}}, receive, stalled)
