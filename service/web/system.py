@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from service.errors import BackendUnavailable, ModelNotFound
+from service.errors import BackendUnavailable, InvalidInput, ModelNotFound
 from service.web.capability import Capability, Description
 from service.web.deps import RuntimeDep
 from service.web.problems import responses
@@ -90,7 +90,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         "/v1/models/{name}",
         summary="Rates, limits, formats and versions of one",
         response_model=descriptions,
-        responses=responses(ModelNotFound, BackendUnavailable),
+        responses=responses(ModelNotFound, InvalidInput, BackendUnavailable),
     )
     async def get_model(
         runtime: RuntimeDep, name: str = Path(description="A name that `/v1/models` lists.", examples=names)

@@ -10,6 +10,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from service import errors
+from service.app import create_app
+from service.settings import Settings
 from service.web import problems
 from service.web.body import BodyLimit, stream
 from service.web.logs import JsonFormatter
@@ -113,3 +115,12 @@ async def test_an_answer_that_its_client_does_not_take_is_given_up() -> None:
     async with asyncio.timeout(30):
         with pytest.raises(ClientDisconnect):
             await limit({"type": "http", "headers": [], "asgi": {"spec_version": "2.4"}}, receive, stalled)
+
+
+def test_the_document_knows_no_error_but_a_problem_and_shows_how_to_send_a_file() -> None:
+    document = create_app(Settings()).openapi()
+    for operation in (operation for path in document["paths"].values() for operation in path.values()):
+        failures = [answer for status, answer in operation["responses"].items() if int(status) >= 400]
+        assert all(list(answer["content"]) == [problems.MEDIA_TYPE] for answer in failures)
+    for path in ("/v1/tokenize", "/v1/detokenize"):
+        assert "curl --data-binary @" in document["paths"][path]["post"]["description"]

@@ -27,9 +27,8 @@ def decode_tokens(file: BinaryIO, content_type: str, model: TokenizerModel, max_
         media_type = _sniff(data)
     decode = TOKEN_TYPES.get(media_type)
     if decode is None:
-        raise UnsupportedMedia(
-            f"{media_type or 'a body without a type'} is not read here: {', '.join(TOKEN_TYPES)} are."
-        )
+        what = media_type or "a body that begins like no form of tokens"
+        raise UnsupportedMedia(f"{what} is not read here: {', '.join(TOKEN_TYPES)} are.")
     tokens = decode(data, model)
     tokens.check(model.layout, model.digest, max_audio_s)
     return tokens

@@ -3,6 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
+from fastapi.responses import Response
+
 from service.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -107,6 +109,7 @@ _MESSAGES = {
 STREAM: dict[str, Any] = {
     "summary": "Live sound to tokens (WebSocket)",
     "status_code": HTTPStatus.UPGRADE_REQUIRED,
+    "response_class": Response,  # without one, the document would promise JSON beside the problem
     "responses": {
         101: {"description": "The protocol is now WebSocket."},
         **responses(HTTPStatus.UPGRADE_REQUIRED, ModelNotFound, BackendUnavailable),

@@ -39,6 +39,11 @@ async def tokenize(
     samples were encoded.
 
     `Accept` chooses the form: JSON, the packed container (900 bit/s, always whole tokens), npz, or safetensors.
+
+    ```sh
+    curl --data-binary @speech.flac -H 'Content-Type: audio/flac' localhost:8080/v1/tokenize > tokens.json
+    curl --data-binary @speech.flac -H 'Accept: application/vnd.auricle.tokens' localhost:8080/v1/tokenize > speech.aurt
+    ```
     """
     model = codec.model
     layout = model.layout.with_windows(options.window_frames or model.layout.window_frames)
@@ -65,6 +70,11 @@ async def detokenize(
 
     `Accept` chooses WAV (the default), FLAC, Ogg (Opus), or the mel spectrogram as npz (`mel` [channels, frames, bins]
     in dB below full scale). The sound has exactly as many samples as were encoded.
+
+    ```sh
+    curl --data-binary @tokens.json -H 'Content-Type: application/json' localhost:8080/v1/detokenize > speech.wav
+    curl --data-binary @speech.aurt -H 'Accept: audio/flac' localhost:8080/v1/detokenize > again.flac
+    ```
     """
     model = codec.model
     tokens = await work.run("decode", decode_tokens, upload.file, upload.content_type, model, work.settings.max_audio_s)
