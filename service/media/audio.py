@@ -47,8 +47,7 @@ class AudioStream:
         for block in self._source.blocks():
             check_samples(block, self.num_samples)
             self.num_samples += block.shape[1]
-            if self.num_samples > self._max_audio_s * self.sample_rate:
-                raise PayloadTooLarge(f"the audio is longer than {self._max_audio_s:g} s")
+            _check_length(self.num_samples, self.sample_rate, self._max_audio_s)
             yield block
         if not self.num_samples:
             raise InvalidInput("the audio has no samples")
@@ -63,7 +62,7 @@ class AudioStream:
 def open_audio(file: IO[bytes], content_type: str | None, *, max_audio_s: float) -> AudioStream:
     """Reads as much of a seekable file as it takes to know its format.
 
-    Raises what the table above says; the amplitude and the length are known, and refused, while blocks are read.
+    Raises what the table above says; amplitudes, and a length that no header tells, are refused while blocks are read.
     """
     media_type = (content_type or "application/octet-stream").partition(";")[0].strip().lower()
     if not media_type.startswith(("audio/", "video/")) and media_type not in _APPLICATION_TYPES:
@@ -82,7 +81,8 @@ def open_audio(file: IO[bytes], content_type: str | None, *, max_audio_s: float)
     decoder = Decoder(file, *known)
     try:
         check_format(decoder.sample_rate, decoder.channels)
-    except InvalidInput:
+        _check_length(decoder.declared or 0, decoder.sample_rate, max_audio_s)  # before hours of it are worked on
+    except (InvalidInput, PayloadTooLarge):
         decoder.close()
         raise
     return AudioStream(decoder, max_audio_s)
@@ -108,6 +108,11 @@ def check_samples(block: NDArray[np.float32], position: int) -> None:
         f"sample {position + int(index)} of channel {int(channel)} is {block[channel, index]}; accepted are finite "
         f"values within +-{MAX_AMPLITUDE:g}, with full scale at 1"
     )
+
+
+def _check_length(num_samples: int, sample_rate: int, max_audio_s: float) -> None:
+    if num_samples > max_audio_s * sample_rate:
+        raise PayloadTooLarge(f"the audio is longer than {max_audio_s:g} s")
 
 
 def select_channels(block: NDArray[np.float32], channel: Channel) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ _FORMATS: dict[str, tuple[np.dtype[Any], int, int]] = {
 
 
 class Decoder:
-    """The first audio track of a file. Attributes: sample_rate in Hz, channels.
+    """The first audio track of a file. Attributes: sample_rate in Hz, channels, declared (samples, or None if unknown).
 
     Raises MalformedInput for a damaged file, UnsupportedMedia for a codec that is not read, InvalidInput for a file
     without audio.
@@ -45,10 +45,10 @@ class Decoder:
 
     def __init__(self, file: IO[bytes], name: str, start: int) -> None:
         hidden = containers.check(file, name, start)
-        declared = containers.flac_samples(file, start) if name == "flac" else None
+        self.declared = containers.flac_samples(file, start) if name == "flac" else None
         with _translated(name):
             self._container = _open(_Visible(file, start, hidden), name)
-        self._frames = self._decode(name, declared)
+        self._frames = self._decode(name, self.declared)
         try:
             first = next(self._frames, None)
             if first is None:

@@ -83,6 +83,11 @@ def test_silence_of_many_minutes_stops_at_the_limit_in_flat_memory() -> None:
     assert growth < _ALLOWANCE_MIB
 
 
+def test_flac_that_declares_more_than_the_limit_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(PayloadTooLarge, match="longer than 60 s"):
+        open_audio(io.BytesIO(silence(2)), "audio/flac", max_audio_s=60)
+
+
 def test_opus_of_an_hour_in_a_few_bytes_a_second_is_refused_at_the_limit() -> None:
     bomb = opus_bomb(20_000)
     assert len(bomb) / 2_400 < 500
