@@ -28,7 +28,8 @@ class Settings(BaseSettings):
     intra_op_threads: int = Field(
         0,
         ge=0,
-        description="Threads of one inference in this process; 0 leaves it to config.pbtxt, then takes every core.",
+        description="Threads of one inference in this process; 0 leaves it to config.pbtxt; where that says nothing, "
+        "the instances of a model share the cores.",
     )
 
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")

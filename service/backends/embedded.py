@@ -115,12 +115,11 @@ def _usable_cores() -> int:
 
 def _options(config: ModelConfig, threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    # the process's own setting, else the model's (by the names of Triton's onnxruntime backend), else every core
-    options.intra_op_num_threads = threads or int(config.parameters.get("intra_op_thread_count", _usable_cores()))
+    share = max(1, _usable_cores() // config.instances)
+    # the process's own setting, else the model's (by the names of Triton's onnxruntime backend), else an equal share
+    options.intra_op_num_threads = threads or int(config.parameters.get("intra_op_thread_count", share))
     options.inter_op_num_threads = int(config.parameters.get("inter_op_thread_count", 1))
     options.log_severity_level = 4  # a failure arrives as an exception, which is logged once, with its model
-    # idle threads of one model must not spin on the cores that another one, or the audio decoder, could use
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

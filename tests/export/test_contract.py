@@ -25,7 +25,6 @@ from export.publish import REVIEWED
 ENCODER = (REVIEWED / "tokenizer_encoder" / "config.pbtxt").read_text()
 MODELS = sorted(path.parent.name for path in REVIEWED.glob("*/config.pbtxt"))
 OWN_PARAMETERS = {  # of the server's backend, not of the model
-    "intra_op_thread_count",
     "INFERENCE_MODE",
     "DISABLE_OPTIMIZED_EXECUTION",
     "INTRA_OP_THREAD_COUNT",
