@@ -51,7 +51,8 @@ def test_configurations_load_without_a_gpu_and_bound_their_queue(model: str) -> 
     for name in ("config.pbtxt", "configs/torchscript.pbtxt"):
         config = read_config(REVIEWED / model / name)
         (group,) = config.instance_group
-        assert (group.kind, group.count) == (group.KIND_AUTO, 1)
+        assert group.kind == group.KIND_AUTO
+        assert group.count >= 1  # explicit: servers differ in what they take none for
     for path in (REVIEWED / model).rglob("*.pbtxt"):
         config = read_config(path)
         policy = config.dynamic_batching.default_queue_policy
