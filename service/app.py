@@ -50,7 +50,8 @@ def create_app(settings: Settings) -> FastAPI:
         backend = create(settings, metrics)
         offload = Offload(settings.preprocess_workers, settings.max_queued_jobs)
         started = asyncio.create_task(backend.start())
-        app.state.runtime = Runtime(settings, backend, offload, metrics, capabilities, started)
+        streams = asyncio.Semaphore(settings.max_streams)
+        app.state.runtime = Runtime(settings, backend, offload, metrics, capabilities, started, streams)
         try:
             yield
         finally:

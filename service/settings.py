@@ -40,6 +40,7 @@ class Settings(BaseSettings):
         "for longer is given up.",
     )
     stream_idle_s: float = Field(30.0, gt=0, description="A stream whose client is silent for longer is closed.")
+    max_streams: int = Field(64, ge=1, description="Streams that may be open at once; then 503.")
     max_audio_s: float = Field(3600.0, gt=0, description="Longest audio in one request.")
     deadline_s: float = Field(60.0, gt=0, description="Longest wait for the models; then 504.")
 

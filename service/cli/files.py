@@ -39,6 +39,7 @@ AUDIO = frozenset(
 )
 
 Convert = Callable[[Codec, BinaryIO, BinaryIO], Awaitable[None]]
+Done = Callable[[Codec, Path], bool]  # whether a target is what converting would make
 
 
 @dataclass
@@ -61,7 +62,13 @@ def tokenize(settings: Settings, paths: list[Path], out: Path, channel: Channel,
         tokens = Tokens(model.layout, NAME, model.digest, windows.num_samples, codes)
         target.write(await work.run("encode", container.pack, tokens))
 
-    return _convert(settings, _jobs(paths, out, AUDIO, CONTAINER), force, "Tokenizing", convert)
+    def done(codec: Codec, target: Path) -> bool:
+        try:
+            return container.unpack(target.read_bytes()).model_digest == codec.model.digest
+        except (ServiceError, OSError):
+            return False
+
+    return _convert(settings, _jobs(paths, out, AUDIO, CONTAINER), _never if force else done, "Tokenizing", convert)
 
 
 def detokenize(settings: Settings, paths: list[Path], out: Path, audio_format: Format, force: bool) -> int:
@@ -73,8 +80,17 @@ def detokenize(settings: Settings, paths: list[Path], out: Path, audio_format: F
         writer = AudioWriter(target, audio_format, tokens.layout.sample_rate, len(tokens.tokens))
         await codec.write(codec.waveform(codec.mel(tokens), tokens.num_samples), writer)
 
+    def done(codec: Codec, target: Path) -> bool:
+        return target.exists()
+
     suffix = f".{audio_format.partition('-')[0]}"
-    return _convert(settings, _jobs(paths, out, {CONTAINER}, suffix), force, "Detokenizing", convert)
+    return _convert(
+        settings, _jobs(paths, out, {CONTAINER}, suffix), _never if force else done, "Detokenizing", convert
+    )
+
+
+def _never(codec: Codec, target: Path) -> bool:
+    return False
 
 
 def _jobs(paths: Iterable[Path], out: Path, suffixes: Iterable[str], suffix: str) -> dict[Path, Path]:
@@ -94,10 +110,10 @@ def _jobs(paths: Iterable[Path], out: Path, suffixes: Iterable[str], suffix: str
     return jobs
 
 
-def _convert(settings: Settings, jobs: dict[Path, Path], force: bool, title: str, convert: Convert) -> int:
+def _convert(settings: Settings, jobs: dict[Path, Path], done: Done, title: str, convert: Convert) -> int:
     ensure_models(settings)
     try:
-        report = asyncio.run(_run(settings, jobs, force, title, convert))
+        report = asyncio.run(_run(settings, jobs, done, title, convert))
     except (RepositoryError, ServiceError) as exc:
         fail(str(exc))
     for source, reason in report.failed.items():
@@ -110,24 +126,24 @@ def _convert(settings: Settings, jobs: dict[Path, Path], force: bool, title: str
     return 1 if report.failed else 0
 
 
-async def _run(settings: Settings, jobs: dict[Path, Path], force: bool, title: str, convert: Convert) -> Report:
+async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: str, convert: Convert) -> Report:
     report = Report()
-    waiting = {target: source for target, source in jobs.items() if force or not target.exists()}
-    report.skipped = len(jobs) - len(waiting)
-    if not waiting:
-        return report
     # Several short files share a batch as the windows of a long one do; together they stay within the same bound.
-    together = min(len(waiting), settings.max_inflight_windows)
+    together = min(len(jobs), settings.max_inflight_windows)
     each = settings.model_copy(update={"max_inflight_windows": settings.max_inflight_windows // together})
     backend = create(each)
     offload = Offload(each.preprocess_workers, max_queued=2 * together)
-    queue = iter(waiting.items())
+    queue = iter(jobs.items())
     with _progress() as progress:
-        bar = progress.add_task(title, total=len(waiting))
+        bar = progress.add_task(title, total=len(jobs))
 
         async def work(codec: Codec) -> None:
             for target, source in queue:
                 try:
+                    if await codec.work.offload.run(done, codec, target):
+                        report.skipped += 1
+                        progress.advance(bar)
+                        continue
                     with source.open("rb") as reader, _atomic(target) as writer:
                         await convert(codec, reader, writer)
                     report.done += 1

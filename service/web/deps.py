@@ -9,6 +9,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from service.backends.base import Backend
+from service.errors import Overloaded
 from service.offload import Offload
 from service.settings import Settings
 from service.web.body import Upload, scratch, upload
@@ -27,6 +28,7 @@ class Runtime:
     metrics: Metrics
     capabilities: tuple[Capability, ...]
     started: asyncio.Task[None]  # ends when every model is loaded and warm
+    streams: asyncio.Semaphore  # a place for each stream that may be open
 
 
 def _runtime(connection: HTTPConnection) -> Runtime:
@@ -43,8 +45,12 @@ async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterato
         yield Work(runtime.settings, runtime.backend, offload, connection.state.trace)
 
 
-async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> Work:
-    return Work(runtime.settings, runtime.backend, runtime.offload, connection.state.trace)
+async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
+    """Raises Overloaded when `max_streams` are open."""
+    if runtime.streams.locked():
+        raise Overloaded(f"{runtime.settings.max_streams} streams are open, which is all that are served at once")
+    async with runtime.streams:
+        yield Work(runtime.settings, runtime.backend, runtime.offload, connection.state.trace)
 
 
 # Asked for behind UploadDep, as dependencies are resolved in order.

@@ -59,7 +59,7 @@ class Metrics:
         """Counts one finished request."""
         self._requests.labels(route, method, status).inc()
         self._duration.labels(route).observe(trace.elapsed())
-        for stage, seconds in trace.stages.items():
+        for stage, seconds in trace.stages.copy().items():
             self._stage.labels(route, stage).observe(max(seconds, 0))
         if trace.problem:
             self._problems.labels(route, trace.problem).inc()

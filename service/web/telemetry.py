@@ -75,7 +75,7 @@ class Telemetry:
             "route": route,
             "status": status,
             "duration_ms": round(trace.elapsed() * 1000, 1),
-            "stages_ms": {name: round(seconds * 1000, 1) for name, seconds in trace.stages.items()},
+            "stages_ms": {name: round(seconds * 1000, 1) for name, seconds in trace.stages.copy().items()},
             "bytes_in": received,
             "bytes_out": sent,
         }

@@ -218,3 +218,18 @@ async def test_a_client_that_does_not_read_is_slowed_down_and_then_let_go(
             with pytest.raises(websockets.ConnectionClosed):
                 await sending
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_more_streams_than_may_be_open_are_refused_before_they_begin(make_settings: MakeSettings) -> None:
+    async with on_socket(make_settings(max_streams=1)) as client:
+        async with opened(client):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with opened(client):
+                    pass
+            assert refused.value.response.status_code == 503
+            assert b"overloaded" in refused.value.response.body
+        async with asyncio.timeout(10):  # the first has gone: its place is free as soon as the server has seen it
+            while True:
+                with suppress(websockets.InvalidStatus):
+                    async with opened(client):
+                        break

@@ -53,7 +53,11 @@ def test_what_is_done_is_skipped_and_what_fails_stops_nothing(
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["one.flac.aurt", "two.mp3.aurt"]
 
     (recordings / "broken.wav").write_bytes(sounds.encoded(sounds.clip(), "wav"))
-    assert auricle(repository, "tokenize", recordings, "--out", out).returncode == 0
+    (out / "one.flac.aurt").write_text("what is there, but is no container of these weights")
+    result = auricle(repository, "tokenize", recordings, "--out", out)
+    assert result.returncode == 0
+    assert "2 done, 1 already there, 0 failed" in result.stderr
+    before = (out / "one.flac.aurt").stat().st_mtime_ns
 
     assert auricle(repository, "tokenize", recordings, "--out", out, "--force").returncode == 0
     assert (out / "one.flac.aurt").stat().st_mtime_ns != before

@@ -14,7 +14,7 @@ from service.tensors import from_npz, from_safetensors
 from service.web.parsing import parse
 
 _MAX_BYTES = 64 << 20  # tokens of an hour in eight channels take 12 MB as npz; the text of JSON a third of this
-_MAX_JSON_BYTES = 16 << 20
+_MAX_JSON_BYTES = 4 << 20  # parsing it holds the interpreter's lock
 
 
 def decode_tokens(file: BinaryIO, content_type: str, model: TokenizerModel, max_audio_s: float) -> Tokens:
