@@ -119,6 +119,7 @@ def _options(config: ModelConfig, threads: int) -> ort.SessionOptions:
     # the process's own setting, else the model's (by the names of Triton's onnxruntime backend), else an equal share
     options.intra_op_num_threads = threads or int(config.parameters.get("intra_op_thread_count", share))
     options.inter_op_num_threads = int(config.parameters.get("inter_op_thread_count", 1))
+    options.enable_mem_pattern = False  # a plan kept for every shape costs memory, and no shape runs faster for it
     options.log_severity_level = 4  # a failure arrives as an exception, which is logged once, with its model
     return options
 
