@@ -1,1 +1,1 @@
-"""Room acoustics: formulas, geometry, and the scene that every engine's format is made of. Knows no HTTP and no model."""
+"""Room acoustics: formulas, geometry, and the scene that every engine's format is made of. No HTTP, no model."""
