@@ -1,0 +1,1 @@
+"""VGGT-Audio: photos of a room, with sound or without -> cameras, depth, points and acoustic materials."""
