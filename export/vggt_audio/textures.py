@@ -13,7 +13,7 @@ Split = Literal["train", "test"]
 MANIFEST = "manifest.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Texture:
     """One picture of a material. ``image`` is uint8 RGB [h, w, 3]; ``size_m`` is its width and height in the world."""
 

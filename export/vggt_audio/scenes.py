@@ -1,0 +1,143 @@
+"""Generated scenes: a furnished room seen from several cameras, with everything that can be known about it.
+
+A scene follows from its split and its number alone: the same two give the same scene, and no room of one split is a
+room of another. Pictures use only the textures of their split.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from torch.utils.data import IterableDataset, get_worker_info
+
+from export.vggt_audio import decay
+from export.vggt_audio.geometry import Array
+from export.vggt_audio.materials import CLASSES
+from export.vggt_audio.render import Picture, View, light, look, photograph
+from export.vggt_audio.rooms import FurnishedRoom, furnish
+from export.vggt_audio.textures import Texture
+
+Example = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A room, where it was photographed from, and what the photographs show."""
+
+    room: FurnishedRoom
+    views: tuple[View, ...]
+    pictures: tuple[Picture, ...]
+    chance: np.random.Generator  # for whatever is made of the scene next: its sound
+
+    def rt60(self, particles: int) -> NDArray[np.float64]:
+        """[8] seconds; NaN in a band that does not decay by 35 dB within 12 s."""
+        return decay.rt60(self.room, particles)
+
+    def example(self) -> Example:
+        """The arrays that a model is trained on; the world is the first camera's frame.
+
+        images [S, H, W, 3] uint8, depth [S, H, W, 1] and world_points [S, H, W, 3] in metres, pose_enc [S, 9],
+        absorption [S, H, W, 8], scattering [S, H, W, 1], impedance [S, H, W, 1] (real, units of rho c), material
+        [S, H, W] (number in CLASSES).
+        """
+        finish = np.stack([picture.finish for picture in self.pictures])
+        materials = [finish.material for finish in self.room.finishes]
+        depth = np.stack([picture.depth for picture in self.pictures])
+        first_from_world = np.linalg.inv(self.views[0].world_from_camera)
+        camera_from_first = [np.linalg.inv(first_from_world @ view.world_from_camera) for view in self.views]
+        points = [
+            (origin + distance.reshape(-1, 1) * direction) @ first_from_world[:3, :3].T + first_from_world[:3, 3]
+            for (origin, direction), distance in zip((view.rays() for view in self.views), depth, strict=True)
+        ]
+        return {
+            "images": np.stack([picture.image for picture in self.pictures]),
+            "depth": depth[..., None],
+            "world_points": np.stack(points).reshape(*depth.shape, 3).astype(np.float32),
+            "pose_enc": np.stack(
+                [_pose_encoding(pose, view) for pose, view in zip(camera_from_first, self.views, strict=True)]
+            ),
+            "absorption": np.stack([material.absorption for material in materials])[finish],
+            "scattering": np.array([material.scattering for material in materials], np.float32)[finish][..., None],
+            "impedance": np.array([material.impedance for material in materials], np.float32)[finish][..., None],
+            "material": np.array([CLASSES.index(material.look) for material in materials])[finish],
+        }
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Scenes of one split. `textures`: all of that split."""
+
+    split: str
+    textures: Sequence[Texture]
+
+    def scene(self, number: int, views: int, height: int, width: int) -> Scene:
+        """Scene `number`: its room is the same for any number of views and any size of pictures."""
+        seeds = np.random.SeedSequence([zlib.crc32(self.split.encode()), number]).spawn(4)
+        in_room, in_views, in_light, in_rest = (np.random.default_rng(seed) for seed in seeds)
+        looks: dict[str, Sequence[Texture]] = {
+            look: [texture for texture in self.textures if texture.material == look] for look in CLASSES
+        }
+        room = furnish(looks, in_room)
+        cameras = _cameras(room, views, height, width, in_views)
+        exposure = light(room.geometry, in_light)
+        pictures = tuple(photograph(room, view, exposure, in_light) for view in cameras)
+        return Scene(room, cameras, pictures, in_rest)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a batch: how many scenes, pictures of each, and their size."""
+
+    scenes: int
+    views: int
+    height: int
+    width: int
+
+
+class GeneratedScenes(IterableDataset[Example]):
+    """Endless batches for training, stacked along a new first axis; no scene comes twice."""
+
+    def __init__(self, generator: Generator, start: int, shapes: Sequence[Shape]) -> None:
+        """`shapes` take turns; `start`: batches that an earlier run has seen."""
+        self.generator, self.start, self.shapes = generator, start, shapes
+
+    def __iter__(self) -> Iterator[Example]:
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        most = max(shape.scenes for shape in self.shapes)
+        for number in count(self.start + first, step):
+            shape = self.shapes[number % len(self.shapes)]
+            examples = [
+                self.generator.scene(number * most + i, shape.views, shape.height, shape.width).example()
+                for i in range(shape.scenes)
+            ]
+            yield {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+
+
+def _cameras(room: FurnishedRoom, views: int, height: int, width: int, chance: np.random.Generator) -> tuple[View, ...]:
+    """Cameras at eye height that look across the room, each from another place; one lens for all."""
+    focal = width / 2 / np.tan(np.deg2rad(chance.uniform(60, 95)) / 2)
+    dims = np.array(room.geometry.dims, np.float32)
+    cameras = []
+    for _ in range(views):
+        low, high = np.array([0.3, 0.3, 1.0]), np.array([dims[0] - 0.3, dims[1] - 0.3, min(1.9, dims[2] - 0.3)])
+        tries = chance.uniform(low, high, (64, 3)).astype(np.float32)
+        free = tries[room.geometry.contains(tries, 0.15)]
+        # Of a few free places the one farthest from the middle: most pictures then show much of the room.
+        spots = free[: chance.integers(1, 4)] if len(free) else dims[None] * np.float32(0.5)
+        to_center = dims[:2] / 2 - spots[:, :2]
+        spot = int(np.linalg.norm(to_center, axis=1).argmax())
+        yaw = np.arctan2(to_center[spot, 1], to_center[spot, 0]) + chance.normal(0, 0.5)
+        pose = look(spots[spot], float(yaw), float(chance.normal(-0.06, 0.12)), float(chance.normal(0, 0.03)))
+        cameras.append(View(pose, float(focal), height, width))
+    return tuple(cameras)
+
+
+def _pose_encoding(camera_from_first: Array, view: View) -> Array:
+    """[9]: translation, quaternion with the scalar last and not negative, vertical and horizontal field of view."""
+    quaternion = Rotation.from_matrix(camera_from_first[:3, :3]).as_quat(canonical=True)
+    return np.concatenate([camera_from_first[:3, 3], quaternion, view.field_of_view]).astype(np.float32)
