@@ -83,4 +83,5 @@ def restore_config(kind: type[T], values: Mapping[str, Any]) -> T:
         name: restore_config(types[name], value) if dataclasses.is_dataclass(types[name]) else value
         for name, value in values.items()
     }
-    return kind(**nested)
+    # JSON knows no tuples, and a frozen configuration has no lists.
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in nested.items()})

@@ -1,0 +1,216 @@
+"""VGGT-Audio: a visual geometry transformer (Wang et al., 2025) that also listens, with a head for acoustic materials.
+
+Parameter names are those of the published VGGT checkpoints. Axes are OpenCV's (x right, y down, z forward) in the
+frame of the first view.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from export.vggt_audio.acoustic_head import AcousticHead, ReflectionMode
+from export.vggt_audio.aggregator import Aggregator
+from export.vggt_audio.camera_head import CameraHead
+from export.vggt_audio.dpt_head import DPTHead
+from export.vggt_audio.vit import VisionTransformer
+
+
+@dataclass(frozen=True)
+class VGGTAudioConfig:
+    """The defaults are VGGT-1B with audio; `layers` are the pairs of blocks whose tokens the heads read."""
+
+    img_size: int = 518  # the size that position embeddings are stored for; any multiple of patch_size is taken
+    patch_size: int = 14
+    embed_dim: int = 1024
+    mlp_ratio: float = 4.0
+    num_register_tokens: int = 4
+    vit_depth: int = 24
+    vit_heads: int = 16
+    vit_layer_scale: float = 1.0
+    depth: int = 24  # pairs of frame and global blocks
+    num_heads: int = 16
+    layer_scale: float = 0.01
+    token_std: float = 1e-6  # of the initial special tokens
+    rope_freq: float = 100.0
+    layers: tuple[int, ...] = (4, 11, 17, 23)
+    enable_camera: bool = True
+    camera_depth: int = 4
+    camera_heads: int = 16
+    camera_layer_scale: float = 0.01
+    camera_iterations: int = 4
+    enable_depth: bool = True
+    enable_point: bool = True
+    dpt_features: int = 256
+    dpt_out_channels: tuple[int, ...] = (256, 512, 1024, 1024)
+    enable_acoustic: bool = True
+    acoustic_features: int = 256
+    acoustic_out_channels: tuple[int, ...] = (256, 512, 1024, 1024)
+    freq_bands: int = 8
+    reflection_mode: ReflectionMode = "conserving"
+    num_audio_tokens: int = 2  # 0: VGGT itself
+    audio_feature_dim: int = 768
+    enable_track: bool = True
+    track_features: int = 128
+    track_hidden: int = 384
+    track_depth: int = 6
+    track_stride: int = 2
+    track_levels: int = 7  # of the correlation pyramid
+    track_radius: int = 4
+    track_iterations: int = 4
+
+    def __post_init__(self) -> None:
+        if self.img_size % self.patch_size:
+            raise ValueError(f"patches of {self.patch_size} do not tile {self.img_size}")
+        if len(self.layers) != 4 or [*self.layers] != sorted(set(self.layers)) or self.layers[-1] != self.depth - 1:
+            raise ValueError(f"layers are four, ascending, the last of them {self.depth - 1}, not {self.layers}")
+        if self.embed_dim // self.num_heads % 4:
+            raise ValueError(f"two axes of pairs do not fit {self.embed_dim // self.num_heads} channels a head")
+
+
+VGGT_1B = VGGTAudioConfig()
+SMALL = VGGTAudioConfig(
+    img_size=224,
+    embed_dim=256,
+    vit_depth=6,
+    vit_heads=4,
+    depth=4,
+    num_heads=4,
+    layers=(0, 1, 2, 3),
+    camera_depth=2,
+    camera_heads=8,
+    dpt_features=64,
+    dpt_out_channels=(48, 96, 128, 128),
+    acoustic_features=64,
+    acoustic_out_channels=(48, 96, 128, 128),
+    audio_feature_dim=256,
+    enable_track=False,
+)
+PRESETS = {"small": SMALL, "vggt-1b": VGGT_1B}
+
+
+class VGGTAudio(nn.Module):
+    """A head that its configuration switches off is None."""
+
+    def __init__(self, config: VGGTAudioConfig) -> None:
+        super().__init__()
+        self.config = config
+        vit = VisionTransformer(
+            config.img_size,
+            config.patch_size,
+            config.embed_dim,
+            config.vit_depth,
+            config.vit_heads,
+            config.mlp_ratio,
+            config.num_register_tokens,
+            config.vit_layer_scale,
+        )
+        self.aggregator = Aggregator(
+            vit,
+            config.embed_dim,
+            config.depth,
+            config.num_heads,
+            config.mlp_ratio,
+            config.layer_scale,
+            config.num_register_tokens,
+            config.num_audio_tokens,
+            config.audio_feature_dim,
+            config.rope_freq,
+            config.token_std,
+            config.layers,
+        )
+        width = 2 * config.embed_dim
+        self.camera_head = (
+            CameraHead(
+                width,
+                config.camera_depth,
+                config.camera_heads,
+                config.mlp_ratio,
+                config.camera_layer_scale,
+                config.camera_iterations,
+            )
+            if config.enable_camera
+            else None
+        )
+        dense = (width, config.patch_size, config.dpt_features, config.dpt_out_channels)
+        self.point_head = DPTHead(*dense, 4, "inv_log", "expp1") if config.enable_point else None
+        self.depth_head = DPTHead(*dense, 2, "exp", "expp1") if config.enable_depth else None
+        self.acoustic_head = (
+            AcousticHead(
+                width,
+                config.patch_size,
+                config.acoustic_features,
+                config.acoustic_out_channels,
+                config.freq_bands,
+                config.reflection_mode,
+            )
+            if config.enable_acoustic
+            else None
+        )
+
+    def checkpoint_gradients(self) -> None:
+        """Trade time for memory: recompute the activations of blocks and dense heads in the backward pass."""
+        for module in self.modules():
+            if isinstance(module, VisionTransformer | Aggregator | DPTHead):
+                module.checkpointing = True
+
+    def chunk_frames(self, size: int | None) -> None:
+        """Let the dense heads work on `size` frames at once; None: on all."""
+        for module in self.modules():
+            if isinstance(module, DPTHead):
+                module.frames_chunk_size = size
+
+    def forward(
+        self, images: Tensor, audio_features: Tensor | None = None, audio_valid: Tensor | None = None
+    ) -> dict[str, Any]:
+        """images [S, 3, H, W] or [B, S, 3, H, W] in [0, 1], H and W multiples of the patch size.
+
+        audio_features [S, D] or [B, S, D]; audio_valid [S] or [B, S] boolean: which frames have them (default: all).
+        Answers of the heads that are on, always with a batch axis:
+            pose_enc [B, S, 9], pose_enc_list (every iteration): see `poses`
+            depth [B, S, H, W, 1], world_points [B, S, H, W, 3], depth_conf and world_points_conf [B, S, H, W] >= 1
+            acoustic_properties: absorption, reflection, scattering, impedance [B, S, H, W, C], freq_centers [bands]
+            acoustic_conf [B, S, H, W] in [0, 1]
+        Heads compute in the precision of their own weights, outside any autocast.
+        """
+        images, audio_features, audio_valid = self._batched(images, audio_features, audio_valid)
+        size = (images.shape[-2], images.shape[-1])
+        tokens, patch_start = self.aggregator(images, audio_features, audio_valid)
+        answer: dict[str, Any] = {}
+        with _no_autocast(images.device.type):
+            if self.camera_head is not None:
+                answer["pose_enc_list"] = self.camera_head(tokens[-1][:, :, 0])
+                answer["pose_enc"] = answer["pose_enc_list"][-1]
+            if self.depth_head is not None:
+                answer["depth"], answer["depth_conf"] = self.depth_head(tokens, patch_start, size)
+            if self.point_head is not None:
+                answer["world_points"], answer["world_points_conf"] = self.point_head(tokens, patch_start, size)
+            if self.acoustic_head is not None:
+                properties, confidence = self.acoustic_head(tokens, patch_start, size)
+                answer["acoustic_properties"], answer["acoustic_conf"] = properties, confidence
+        return answer
+
+    def _batched(
+        self, images: Tensor, audio_features: Tensor | None, audio_valid: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Raises ValueError on shapes that do not belong together."""
+        if images.ndim == 4:
+            images = images[None]
+            audio_features = None if audio_features is None else audio_features[None]
+            audio_valid = None if audio_valid is None else audio_valid[None]
+        patch = self.config.patch_size
+        if images.ndim != 5 or images.shape[2] != 3 or images.shape[-2] % patch or images.shape[-1] % patch:
+            raise ValueError(f"images are [B, S, 3, H, W] with H, W multiples of {patch}, not {[*images.shape]}")
+        frames = images.shape[:2]
+        if audio_features is not None and audio_features.shape != (*frames, self.config.audio_feature_dim):
+            raise ValueError(f"audio features {[*audio_features.shape]} do not fit images {[*images.shape]}")
+        if audio_valid is not None and audio_valid.shape != frames:
+            raise ValueError(f"audio_valid {[*audio_valid.shape]} does not fit images {[*images.shape]}")
+        return images, audio_features, audio_valid
+
+
+def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Nothing at all where autocast is off: an exported graph knows no such region."""
+    return torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext()
