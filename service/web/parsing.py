@@ -1,6 +1,7 @@
-"""JSON from outside to pydantic models, with our errors."""
+"""JSON and form fields from outside to pydantic models, with our errors."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,6 +21,18 @@ def parse(model: type[M], data: bytes | str) -> M:
         errors = exc.errors(include_url=False, include_input=False)
         if errors[0]["type"] == "json_invalid":
             raise MalformedInput(f"The JSON is damaged: {errors[0]['msg']}.") from exc
-        found = faults(errors[:_MAX_FAULTS])
-        detail = "; ".join(f"{fault['pointer'] or 'the JSON'}: {fault['detail']}" for fault in found[:3])
-        raise InvalidInput(detail, errors=found) from exc
+        raise _invalid(exc) from exc
+
+
+def check(model: type[M], values: Mapping[str, Any], root: str) -> M:
+    """Raises InvalidInput; `root` is where the values were, the beginning of the pointer to a fault."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as exc:
+        raise _invalid(exc, root) from exc
+
+
+def _invalid(exc: ValidationError, root: str = "") -> InvalidInput:
+    found = faults(exc.errors(include_url=False, include_input=False)[:_MAX_FAULTS], root)
+    detail = "; ".join(f"{fault['pointer'] or 'the JSON'}: {fault['detail']}" for fault in found[:3])
+    return InvalidInput(detail, errors=found)

@@ -77,7 +77,11 @@ def problem(error: Exception, request_id: str) -> Problem:
 def faults(errors: Iterable[Any], root: str = "") -> list[dict[str, Any]]:
     """Pydantic's errors as RFC 9457 faults; the refused values themselves are not echoed."""
     return [
-        {"pointer": root + "".join(f"/{step}" for step in error["loc"]), "detail": error["msg"]} for error in errors
+        {
+            "pointer": root + "".join(f"/{step}" for step in error["loc"]),
+            "detail": error["msg"].removeprefix("Value error, "),  # what pydantic puts before a validator's own words
+        }
+        for error in errors
     ]
 
 
