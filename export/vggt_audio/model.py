@@ -15,6 +15,7 @@ from export.vggt_audio.acoustic_head import AcousticHead, ReflectionMode
 from export.vggt_audio.aggregator import Aggregator
 from export.vggt_audio.camera_head import CameraHead
 from export.vggt_audio.dpt_head import DPTHead
+from export.vggt_audio.track_head import TrackHead
 from export.vggt_audio.vit import VisionTransformer
 
 
@@ -150,6 +151,23 @@ class VGGTAudio(nn.Module):
             else None
         )
 
+        self.track_head = (
+            TrackHead(
+                width,
+                config.patch_size,
+                config.track_features,
+                config.dpt_out_channels,
+                config.track_hidden,
+                config.track_depth,
+                config.track_stride,
+                config.track_levels,
+                config.track_radius,
+                config.track_iterations,
+            )
+            if config.enable_track
+            else None
+        )
+
     def checkpoint_gradients(self) -> None:
         """Trade time for memory: recompute the activations of blocks and dense heads in the backward pass."""
         for module in self.modules():
@@ -163,16 +181,22 @@ class VGGTAudio(nn.Module):
                 module.frames_chunk_size = size
 
     def forward(
-        self, images: Tensor, audio_features: Tensor | None = None, audio_valid: Tensor | None = None
+        self,
+        images: Tensor,
+        query_points: Tensor | None = None,
+        audio_features: Tensor | None = None,
+        audio_valid: Tensor | None = None,
     ) -> dict[str, Any]:
         """images [S, 3, H, W] or [B, S, 3, H, W] in [0, 1], H and W multiples of the patch size.
 
+        query_points [N, 2] or [B, N, 2]: pixels (x, y) of the first view, to be tracked through the others.
         audio_features [S, D] or [B, S, D]; audio_valid [S] or [B, S] boolean: which frames have them (default: all).
         Answers of the heads that are on, always with a batch axis:
             pose_enc [B, S, 9], pose_enc_list (every iteration): see `poses`
             depth [B, S, H, W, 1], world_points [B, S, H, W, 3], depth_conf and world_points_conf [B, S, H, W] >= 1
             acoustic_properties: absorption, reflection, scattering, impedance [B, S, H, W, C], freq_centers [bands]
             acoustic_conf [B, S, H, W] in [0, 1]
+            track [B, S, N, 2], track_list (every iteration), vis and conf [B, S, N] in [0, 1]: with query_points
         Heads compute in the precision of their own weights, outside any autocast.
         """
         images, audio_features, audio_valid = self._batched(images, audio_features, audio_valid)
@@ -190,6 +214,11 @@ class VGGTAudio(nn.Module):
             if self.acoustic_head is not None:
                 properties, confidence = self.acoustic_head(tokens, patch_start, size)
                 answer["acoustic_properties"], answer["acoustic_conf"] = properties, confidence
+            if query_points is not None and self.track_head is not None:
+                queries = query_points if query_points.ndim == 3 else query_points[None]
+                tracks = self.track_head(tokens, patch_start, size, queries)
+                answer |= {"track": tracks.points[-1], "track_list": tracks.points}
+                answer |= {"vis": tracks.visible, "conf": tracks.confidence}
         return answer
 
     def _batched(
