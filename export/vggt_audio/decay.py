@@ -7,12 +7,10 @@ Particles fly straight, lose 1 - alpha at each surface and go on specularly or, 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.vggt_audio.acoustics import AIR_PER_M, SPEED_OF_SOUND
 from export.vggt_audio.geometry import Array
 from export.vggt_audio.rooms import FurnishedRoom
 
-SPEED_OF_SOUND = 343.0
-# ISO 9613-1 at 20 C, 50 % relative humidity and one atmosphere: energy attenuation per metre in octave bands.
-AIR_PER_M = np.array([1.01265e-4, 3.01581e-4, 6.28176e-4, 1.07409e-3, 2.27657e-3, 6.83074e-3, 0.0242441, 0.0839387])
 STEP_S = 0.005
 
 
@@ -39,7 +37,7 @@ def energy_decay(room: FurnishedRoom, particles: int, seed: int) -> NDArray[np.f
     direction = _sphere(particles, chance)
     energy = np.ones((particles, 8)) / particles
     clock = np.zeros(particles)  # when each particle meets its next surface
-    limit_s = 12.0
+    limit_s, air_per_m = 12.0, np.array(AIR_PER_M)
     curve = np.zeros((int(limit_s / STEP_S), 8))
     alive = np.arange(particles)
     while alive.size:
@@ -51,10 +49,10 @@ def energy_decay(room: FurnishedRoom, particles: int, seed: int) -> NDArray[np.f
             rows = np.flatnonzero(first + ahead < last)
             rows = rows[first[rows] + ahead < len(curve)]
             at = first[rows] + ahead
-            air = np.exp(-AIR_PER_M * SPEED_OF_SOUND * (at * STEP_S - clock[alive[rows]])[:, None])
-            for band in range(8):
-                curve[:, band] += np.bincount(at, energy[alive[rows], band] * air[:, band], len(curve))
-        energy[alive] *= np.exp(-AIR_PER_M * hits.distance[:, None]) * (1 - absorption[hits.finish])
+            air = np.exp(-air_per_m * SPEED_OF_SOUND * (at * STEP_S - clock[alive[rows]])[:, None])
+            cells = at[:, None] * 8 + np.arange(8)
+            curve += np.bincount(cells.ravel(), (energy[alive[rows]] * air).ravel(), curve.size).reshape(curve.shape)
+        energy[alive] *= np.exp(-air_per_m * hits.distance[:, None]) * (1 - absorption[hits.finish])
         position[alive] += (hits.distance[:, None] - 1e-4) * direction[alive]
         direction[alive] = _reflect(direction[alive], hits.normal, scattering[hits.finish], chance)
         clock[alive] = end

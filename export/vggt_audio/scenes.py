@@ -5,14 +5,12 @@ room of another. Pictures use only the textures of their split.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from torch.utils.data import IterableDataset, get_worker_info
 
 from export.vggt_audio import decay
 from export.vggt_audio.geometry import Array
@@ -34,7 +32,7 @@ class Scene:
     chance: np.random.Generator  # for whatever is made of the scene next: its sound
 
     def rt60(self, particles: int) -> NDArray[np.float64]:
-        """[8] seconds; NaN in a band that does not decay by 35 dB within 12 s."""
+        """[8] seconds, by Monte Carlo; NaN in a band that does not decay by 35 dB within 12 s."""
         return decay.rt60(self.room, particles)
 
     def example(self) -> Example:
@@ -86,36 +84,6 @@ class Generator:
         exposure = light(room.geometry, in_light)
         pictures = tuple(photograph(room, view, exposure, in_light) for view in cameras)
         return Scene(room, cameras, pictures, in_rest)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of a batch: how many scenes, pictures of each, and their size."""
-
-    scenes: int
-    views: int
-    height: int
-    width: int
-
-
-class GeneratedScenes(IterableDataset[Example]):
-    """Endless batches for training, stacked along a new first axis; no scene comes twice."""
-
-    def __init__(self, generator: Generator, start: int, shapes: Sequence[Shape]) -> None:
-        """`shapes` take turns; `start`: batches that an earlier run has seen."""
-        self.generator, self.start, self.shapes = generator, start, shapes
-
-    def __iter__(self) -> Iterator[Example]:
-        worker = get_worker_info()
-        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        most = max(shape.scenes for shape in self.shapes)
-        for number in count(self.start + first, step):
-            shape = self.shapes[number % len(self.shapes)]
-            examples = [
-                self.generator.scene(number * most + i, shape.views, shape.height, shape.width).example()
-                for i in range(shape.scenes)
-            ]
-            yield {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 def _cameras(room: FurnishedRoom, views: int, height: int, width: int, chance: np.random.Generator) -> tuple[View, ...]:
