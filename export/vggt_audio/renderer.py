@@ -24,6 +24,7 @@ ORDER = 2
 """Reflections that are followed one by one; the tail stands for those of a higher order."""
 NEAREST_M = 0.1
 PAD = 512
+"""Samples that a filter rings before and after its path."""
 HEAD_RADIUS_M = 0.0875
 WALLS = ("-x", "+x", "-y", "+y", "floor", "ceiling")
 LOWEST_BAND_HZ = 125.0
@@ -94,7 +95,8 @@ class Renderer(nn.Module):
         delay = (paths.distance[:, None] + self.head_radius * round_head) / SPEED_OF_SOUND
 
         # Long enough that what a filter puts before time 0 comes round to an end that is cut off.
-        size = max(self.length, math.ceil(float(delay.detach().max()) * self.sample_rate)) + PAD
+        last = math.ceil(float(delay.detach().max()) * self.sample_rate)
+        size = 1 << (last + 2 * PAD).bit_length()
         hertz = torch.fft.rfftfreq(size, 1 / self.sample_rate, device=delay.device)
         passed = (10 * (1 - 2 * hertz / self.sample_rate)).clamp(0, 1)  # fades out below half the sample rate
         at_walls = (paths.gain / paths.distance[..., None].clamp(min=NEAREST_M)) @ band_weights(hertz)  # [S, I, K]
@@ -104,7 +106,8 @@ class Renderer(nn.Module):
             # Whole turns are left out before the angle is, or float32 would lose what is left of it.
             turns = torch.remainder(hertz.double() * delay[..., path, None].double(), 1.0).float()
             spectrum = spectrum + torch.polar(level, -2 * torch.pi * turns)
-        return torch.fft.irfft(spectrum, size)[..., : self.length]
+        response = torch.fft.irfft(spectrum, size)[..., : min(size - PAD, self.length)]
+        return F.pad(response, (0, self.length - response.shape[-1]))
 
     def tail(self, dims: Tensor, absorption: Tensor, rt60: Tensor | None = None) -> Tensor:
         """[2, L] of all higher orders: the same noise in every place, shaped by the room alone.
