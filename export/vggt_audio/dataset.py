@@ -12,7 +12,6 @@ from torch.utils.data import IterableDataset, get_worker_info
 from export.vggt_audio import sound
 from export.vggt_audio.scenes import Example, Generator, Scene
 
-
 PARTICLES = 300  # a Monte Carlo of 4000 differs from it by a few per cent, and takes five times as long
 
 
