@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-BANDS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+from service.acoustics.bands import BANDS_HZ
+
 MAX_LAG_S = 1e-3  # the largest difference that heads make is 0.8 ms
 MIN_WINDOW_S = 0.2  # of speech, a thirtieth of a second is often off by 200 us
 
@@ -38,7 +39,7 @@ _SIZE_MULTIPLE = 512  # of transform lengths, which then have small factors
 
 @dataclass(frozen=True, eq=False)
 class Cues:
-    """One value per window; NaN where the sound does not tell."""
+    """Values of each of F windows, at least one; NaN where the sound does not tell."""
 
     itd_us: NDArray[np.float64]  # [F]
     ild_db: NDArray[np.float64]  # [F], 100 Hz to 20 kHz
@@ -46,18 +47,31 @@ class Cues:
     coherence: NDArray[np.float64]  # [F], 0..1: largest normalised correlation within 1 ms
     azimuth_deg: NDArray[np.float64]  # [F], -90..90
     confidence: NDArray[np.float64]  # [F], 0..1: how far the correlation's peak stands out from the next
-    level_dbfs: NDArray[np.float64]  # [F], of the louder ear
+    level_dbfs: NDArray[np.float64]  # [F], of the louder ear; -inf for silence
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+    @classmethod
+    def of_silence(cls, num_windows: int) -> Self:
+        unknown = np.full(num_windows, np.nan)
+        return cls(
+            itd_us=unknown,
+            ild_db=unknown,
+            ild_band_db=np.full((num_windows, len(BANDS_HZ)), np.nan),
+            coherence=unknown,
+            azimuth_deg=unknown,
+            confidence=np.zeros(num_windows),
+            level_dbfs=np.full(num_windows, -np.inf),
+        )
 
     def gated(self, gate_db: float) -> "Cues":
         """Without time difference and azimuth where the level is more than gate_db below that of the loudest window.
 
         What is so much quieter is mostly reverberation and noise.
         """
-        heard = self.level_dbfs >= np.max(self.level_dbfs, initial=-np.inf) - gate_db
+        heard = self.level_dbfs >= self.level_dbfs.max() - gate_db
         quiet = {"itd_us": np.nan, "azimuth_deg": np.nan, "confidence": 0.0}
         kept = {field.name: getattr(self, field.name) for field in fields(self)}
         return Cues(**kept | {name: np.where(heard, kept[name], value) for name, value in quiet.items()})
@@ -90,6 +104,8 @@ class CueEstimator:
 
     def __call__(self, windows: NDArray[np.float32]) -> Cues:
         """windows [F, 2, window_samples], full scale at 1.0."""
+        if not windows.any():
+            return Cues.of_silence(len(windows))
         spectra = np.fft.rfft(windows * self._taper, self._size)
         power = spectra.real**2 + spectra.imag**2
         # mean square of the samples as the taper weighs them, and a full-scale sine has 1/2
@@ -168,7 +184,7 @@ def azimuth_deg(itd_s: NDArray[np.float64]) -> NDArray[np.float64]:
 def _level_difference(energy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """energy [F, 2] of each ear, 1 for a full-scale sine -> left against right, and the louder, in dB, each [F]."""
     louder = energy.max(axis=-1)
-    level = 10 * np.log10(_nonzero(louder))
+    level = np.where(louder > 0, 10 * np.log10(_nonzero(louder)), -np.inf)
     left, right = np.maximum(energy, louder[:, None] * 10 ** (-MAX_ILD_DB / 10)).T
     ratio = 10 * np.log10(_nonzero(left) / _nonzero(right))
     return np.where(level >= MIN_LEVEL_DBFS, ratio, np.nan), level

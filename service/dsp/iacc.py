@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.dsp.binaural import BANDS_HZ, MAX_LAG_S
+from service.acoustics.bands import BANDS_HZ
+from service.dsp.binaural import MAX_LAG_S
 
 EARLY_S = 0.08
 

@@ -62,7 +62,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         names = sorted({*backend.models, *wanted})
         ready = dict(zip(names, await asyncio.gather(*(backend.ready(name) for name in names)), strict=True))
         absent = [name for name in names if name in backend.models and not ready[name]]
-        if all(capability.missing(backend.models) for capability in capabilities):
+        if all(capability.missing(backend.models) for capability in capabilities if capability.required):
             absent = [model for capability in capabilities for model in capability.missing(backend.models)]
         if absent:
             raise BackendUnavailable(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.acoustics.bands import BANDS_HZ
 from service.dsp.binaural import (
-    BANDS_HZ,
     HEAD_RADIUS_M,
     LOWPASS_BAND_HZ,
     SPEED_OF_SOUND_M_S,
