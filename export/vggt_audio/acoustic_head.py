@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from export.vggt_audio.acoustics import compute_rt60
 from export.vggt_audio.dpt_head import DPTHead
 
 ReflectionMode = Literal["conserving", "sigmoid"]
@@ -17,6 +18,7 @@ class AcousticHead(nn.Module):
     """A DPT head whose channels are [absorption of each band | reflection | scattering | re | im | confidence]."""
 
     freq_centers: Tensor
+    compute_rt60 = staticmethod(compute_rt60)
 
     def __init__(
         self,

@@ -6,7 +6,8 @@ frame of the first view.
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from export.vggt_audio.acoustic_head import AcousticHead, ReflectionMode
 from export.vggt_audio.aggregator import Aggregator
 from export.vggt_audio.camera_head import CameraHead
 from export.vggt_audio.dpt_head import DPTHead
+from export.vggt_audio.pretrained import LoadReport, freeze_vggt, load_vggt
 from export.vggt_audio.track_head import TrackHead
 from export.vggt_audio.vit import VisionTransformer
 
@@ -72,6 +74,7 @@ class VGGTAudioConfig:
 
 
 VGGT_1B = VGGTAudioConfig()
+# Without a point head: points are unprojected from depth and cameras, which Wang et al. found more exact than a head.
 SMALL = VGGTAudioConfig(
     img_size=224,
     embed_dim=256,
@@ -79,13 +82,15 @@ SMALL = VGGTAudioConfig(
     vit_heads=4,
     depth=4,
     num_heads=4,
+    layer_scale=0.1,
     layers=(0, 1, 2, 3),
     camera_depth=2,
     camera_heads=8,
-    dpt_features=64,
-    dpt_out_channels=(48, 96, 128, 128),
-    acoustic_features=64,
-    acoustic_out_channels=(48, 96, 128, 128),
+    enable_point=False,
+    dpt_features=48,
+    dpt_out_channels=(32, 64, 96, 96),
+    acoustic_features=48,
+    acoustic_out_channels=(32, 64, 96, 96),
     audio_feature_dim=256,
     enable_track=False,
 )
@@ -168,6 +173,28 @@ class VGGTAudio(nn.Module):
             else None
         )
 
+    @classmethod
+    def from_pretrained_vggt(
+        cls,
+        source: str | Path,
+        config: VGGTAudioConfig = VGGT_1B,
+        *,
+        freeze_visual: bool = True,
+        revision: str | None = None,
+        cache_dir: Path | None = None,
+        local_files_only: bool = False,
+    ) -> tuple[Self, LoadReport]:
+        """A model that sees as the published one, and what of it was loaded; what is new is initialised.
+
+        `source` and the arguments of the hub are those of `pretrained.load_vggt`, which raises ExportError.
+        freeze_visual: train only the audio tokens, their projection and the acoustic head.
+        """
+        model = cls(config)
+        report = load_vggt(model, source, revision, cache_dir, local_files_only)
+        if freeze_visual:
+            freeze_vggt(model)
+        return model, report
+
     def checkpoint_gradients(self) -> None:
         """Trade time for memory: recompute the activations of blocks and dense heads in the backward pass."""
         for module in self.modules():
@@ -198,7 +225,11 @@ class VGGTAudio(nn.Module):
             acoustic_conf [B, S, H, W] in [0, 1]
             track [B, S, N, 2], track_list (every iteration), vis and conf [B, S, N] in [0, 1]: with query_points
         Heads compute in the precision of their own weights, outside any autocast.
+
+        Raises ValueError on shapes that do not belong together and on inputs that the configuration has no use for.
         """
+        if query_points is not None and self.track_head is None:
+            raise ValueError("query points need a model with a track head")
         images, audio_features, audio_valid = self._batched(images, audio_features, audio_valid)
         size = (images.shape[-2], images.shape[-1])
         tokens, patch_start = self.aggregator(images, audio_features, audio_valid)
