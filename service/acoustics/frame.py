@@ -1,0 +1,75 @@
+"""The axes of a room: three directions at right angles that most of its surfaces face."""
+
+import numpy as np
+
+from service.acoustics.geometry import Array
+
+_CANDIDATES = 160  # directions tried
+_VOTERS = 2_000  # samples that judge them
+
+
+def modes(normals: Array, weights: Array, count: int, apart: float) -> Array:
+    """[<= count, 3]: the directions, sign aside, around which most normals [N, 3] lie, the most frequent first.
+
+    Two of them differ by at least the angle whose cosine is `apart`. Raises nothing; no normals, no directions.
+    """
+    total = weights.sum()
+    if not total > 0:
+        return np.zeros((0, 3))
+    # Systematic resampling: few normals that stand for equal shares of the weight.
+    cumulative = np.cumsum(weights) / total
+    voters = normals[np.searchsorted(cumulative, (np.arange(_VOTERS) + 0.5) / _VOTERS).clip(max=len(normals) - 1)]
+    candidates = voters[:: _VOTERS // _CANDIDATES]
+    closeness = np.abs(voters @ candidates.T)
+    votes = np.maximum(closeness - np.cos(np.deg2rad(15)), 0)
+    found: list[Array] = []
+    free = np.ones(len(candidates), bool)
+    while len(found) < count and free.any():
+        best = int(np.where(free, votes.sum(axis=0), -1).argmax())
+        if votes[:, best].sum() <= 0:
+            break
+        near = voters * (np.sign(voters @ candidates[best]) * votes[:, best])[:, None]
+        direction = near.sum(axis=0)
+        direction /= np.linalg.norm(direction)
+        found.append(direction)
+        free &= np.abs(candidates @ direction) < apart
+    return np.array(found).reshape(-1, 3)
+
+
+def room_axes(normals: Array, weights: Array, camera_up: Array) -> Array:
+    """[3, 3] rows: two horizontal axes and up, right-handed, from normals [N, 3] and the cameras' up vectors [S, 3].
+
+    Up is the axis that is nearest to the mean of the cameras' up vectors.
+    """
+    mean_up = camera_up.sum(axis=0)
+    mean_up = mean_up / np.linalg.norm(mean_up) if np.linalg.norm(mean_up) > 1e-6 else camera_up[0]
+    found = modes(normals, weights, 3, apart=0.5)
+    first = found[0] if len(found) else mean_up
+    across = next((mode for mode in found[1:] if abs(mode @ first) < 0.35), None)
+    if across is None:  # one plane alone: the cameras say the rest
+        sideways = np.eye(3)[np.abs(first).argmin()]
+        across = mean_up if abs(mean_up @ first) < 0.9 else sideways
+    axes = orthonormal(np.stack([first, across - (across @ first) * first, np.cross(first, across)]))
+    for degrees in (35, 25, 18, 12, 12):
+        axes = _refine(axes, normals, weights, np.cos(np.deg2rad(degrees)))
+    vertical = int(np.abs(axes @ mean_up).argmax())
+    up = axes[vertical] * (np.sign(axes[vertical] @ mean_up) or 1)
+    right = axes[(vertical + 1) % 3]
+    return np.stack([right, np.cross(up, right), up])
+
+
+def orthonormal(vectors: Array) -> Array:
+    """The orthonormal rows nearest to `vectors` [3, 3] (polar decomposition); their sense of rotation is kept."""
+    left, _, right = np.linalg.svd(vectors)
+    return np.asarray(left @ right)
+
+
+def _refine(axes: Array, normals: Array, weights: Array, least: float) -> Array:
+    """Axes that fit the normals which lie nearest to each (orthogonal Procrustes)."""
+    along = normals @ axes.T
+    nearest = np.abs(along).argmax(axis=1)
+    value = along[np.arange(len(along)), nearest]
+    share = np.where(np.abs(value) > least, weights * np.sign(value), 0)
+    sums = np.stack([(normals * np.where(nearest == axis, share, 0)[:, None]).sum(axis=0) for axis in range(3)])
+    # an axis that nothing faces keeps its direction by a little weight of its own
+    return orthonormal(sums + 1e-3 * (np.linalg.norm(sums) + 1e-12) * axes)

@@ -1,0 +1,110 @@
+"""Materials: the database of named ones, the nearest to a measured absorption, and groups of like samples.
+
+Absorption is compared as its square root: equal steps are then about as audible at 0.02 as at 0.8.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.acoustics.geometry import Array
+from service.acoustics.samples import ABSORPTION, BANDS, SCATTERING
+
+LIKE = 0.1  # distance within which surfaces count as one material
+_MAX_MATERIALS = 12
+_LEAST_SHARE = 0.01  # of the area, for a group of samples to be a material of its own
+_VOTERS = 640
+_SCATTERING_WEIGHT = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class NamedMaterials:
+    """Absorbers of the database of pyroomacoustics (after Vorlaender, Auralization, 2008)."""
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    absorption: Array  # [names, 8] octave bands 125 Hz to 16 kHz; flat above the last band of the source (4 or 8 kHz)
+
+    def nearest(self, absorption: NDArray[np.floating]) -> tuple[str, float]:
+        """(name, distance) for absorption [8]: the root mean square over the bands of the difference of its roots."""
+        difference = np.sqrt(self.absorption) - np.sqrt(np.clip(np.asarray(absorption, np.float64), 0, 1))
+        distance = np.sqrt((difference**2).mean(axis=1))
+        best = int(distance.argmin())
+        return self.names[best], float(distance[best])
+
+
+@cache
+def named_materials() -> NamedMaterials:
+    """All absorbers; `materials.json` says where they are from."""
+    table = json.loads(resources.files(__package__).joinpath("materials.json").read_text(encoding="utf-8"))[
+        "absorption"
+    ]
+    return NamedMaterials(
+        tuple(table),
+        tuple(entry["group"] for entry in table.values()),
+        tuple(entry["description"] for entry in table.values()),
+        np.array([extend(entry["coefficients"]) for entry in table.values()]),
+    )
+
+
+def extend(coefficients: list[float]) -> Array:
+    """[8] from the lower bands alone: the rest repeats the last, and laboratory values above 1 count as 1."""
+    return np.array(coefficients + coefficients[-1:] * (BANDS - len(coefficients))).clip(0, 1)
+
+
+def group(properties: Array, weights: Array) -> NDArray[np.intp]:
+    """[N] numbers from 0 of the material of each sample, given properties [N, 13]: the commonest first.
+
+    Finds the densest places, LIKE apart, among absorption and scattering; the same samples give the same numbers.
+    """
+    features = _features(properties)
+    total = weights.sum()
+    if len(features) == 0 or not total > 0:
+        return np.zeros(len(features), np.intp)
+    cumulative = np.cumsum(weights) / total
+    voters = features[np.searchsorted(cumulative, (np.arange(_VOTERS) + 0.5) / _VOTERS).clip(max=len(features) - 1)]
+    centers = _modes(voters)
+    for _ in range(3):
+        nearest = _squared(voters, centers).argmin(axis=1)
+        present = np.unique(nearest)
+        centers = _merge(np.stack([voters[nearest == number].mean(axis=0) for number in present]))
+    nearest = _squared(features, centers).argmin(axis=1)
+    shares = np.bincount(nearest, weights, len(centers))
+    kept = np.flatnonzero(shares >= _LEAST_SHARE * total)
+    kept = kept[np.argsort(-shares[kept], kind="stable")]
+    return np.asarray(_squared(features, centers[kept]).argmin(axis=1))
+
+
+def _features(properties: Array) -> Array:
+    """[N, 9]: Euclidean distances between rows are distances between materials."""
+    roots = np.sqrt(properties[:, ABSORPTION] / BANDS)
+    return np.concatenate([roots, _SCATTERING_WEIGHT * properties[:, SCATTERING, None]], axis=1)
+
+
+def _modes(voters: Array) -> Array:
+    near = _squared(voters, voters) < LIKE**2
+    left, centers = np.ones(len(voters), bool), []
+    while len(centers) < _MAX_MATERIALS and left.sum() > _LEAST_SHARE * len(voters):
+        best = int(np.where(left, near @ left.astype(np.float32), -1).argmax())
+        centers.append(voters[near[best] & left].mean(axis=0))
+        left &= _squared(voters, centers[-1][None])[:, 0] > (1.5 * LIKE) ** 2
+        left[best] = False
+    return np.stack(centers)
+
+
+def _merge(centers: Array) -> Array:
+    """The centers, less those that lie within LIKE of an earlier one."""
+    kept: list[int] = []
+    for number, center in enumerate(centers):
+        if not kept or _squared(center[None], centers[kept]).min() > LIKE**2:
+            kept.append(number)
+    return np.asarray(centers[kept])
+
+
+def _squared(a: Array, b: Array) -> Array:
+    return np.asarray((a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1))

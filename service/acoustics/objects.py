@@ -1,0 +1,188 @@
+"""Objects in a room: connected samples inside of its hull, each taken for a box whose unseen faces are inferred."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from service.acoustics.geometry import Array, Mask
+from service.acoustics.room import OBJECT, SIDES, Hull, weighted_quantiles
+from service.acoustics.samples import Samples, sums_by_key
+
+FACES = 6  # of a box: 2 axis + (0 low or 1 high), with the normal outwards
+_VOXEL = 0.035  # of the hull's diagonal: what is this near belongs together
+_MAX_VOXELS = 64  # along one axis
+_LEAST_SAMPLES = 6
+_LEAST_AREA = 0.0005  # of the hull's: less is noise
+_TOUCHING = 0.015  # of the diagonal: nearer to a wall than this stands against it
+_LOW = 0.06  # of the diagonal: what ends this near to the floor, and hides it, stands on it
+_VISIBLE = 0.4  # share of an area that must be seen for it to be free
+_STRAY = 0.01  # share of an object's area that may lie beyond its box, at each face
+_WHOLE = 0.6  # a view counts for a cell if it shows this share of what the best view of it shows
+_ALIGNED = 0.4  # resultant of the doubled doubled angles above which an object has a direction of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """K boxes, one a row."""
+
+    axes: Array  # [K, 3, 3] rows; the last is the room's up
+    low: Array  # [K, 3] along its own axes
+    high: Array  # [K, 3]
+    solid: Mask  # [K] stands on the floor: no air below
+    areas: Array  # [K, 6] that face the air; less than the box's for a frame, more for what is folded
+    values: Array  # [K, 6, P] means by area of what the samples of each face have
+
+    @property
+    def volume(self) -> float:
+        """Of the solid ones, with the footprint that their area from above says."""
+        return float((self.solid * self.footprints * (self.high - self.low)[:, 2]).sum())
+
+    @property
+    def footprints(self) -> Array:
+        """[K] area of the floor that each covers, if it does."""
+        width = self.high - self.low
+        return np.minimum(np.where(self.areas[:, 5] > 0, self.areas[:, 5], np.inf), width[:, 0] * width[:, 1])
+
+    def covers(self, points: Array) -> Mask:
+        """[N]: which points [N, 3] lie inside of a solid box."""
+        inside = np.zeros(len(points), bool)
+        for axes, low, high in zip(self.axes[self.solid], self.low[self.solid], self.high[self.solid], strict=True):
+            local = points @ axes.T
+            inside |= ((local > low) & (local < high)).all(axis=1)
+        return inside
+
+
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """Where pictures show the floor, so that nothing stands on it: centers [F, 3] of its cells, and how much of each."""
+
+    centers: Array
+    seen: Array
+
+
+def find_objects(samples: Samples, hull: Hull, values: Array, trust: Array, floor: Floor) -> Objects:
+    """Boxes around the samples that `hull` says are of objects.
+
+    values [N, P] and trust [N]: what is averaged over each face, and with what weight beside its area.
+    """
+    rows = np.flatnonzero(hull.side == OBJECT)
+    label, count = _components(samples.points[rows], hull)
+    rows, label = rows[label >= 0], label[label >= 0]
+    part = samples.select(rows)
+    axes = _axes(part, label, count, hull)
+    facing = np.einsum("nij,nj->ni", axes[label], part.normals)
+    axis = np.abs(facing).argmax(axis=1)
+    face = 2 * axis + (facing[np.arange(len(axis)), axis] > 0)
+    local = np.einsum("nij,nj->ni", axes[label], part.points)
+    normal = axes[label, axis]
+    area = part.areas(normal)
+    low, high = np.zeros((count, 3)), np.zeros((count, 3))
+    for number in range(count):
+        of_it = label == number
+        low[number], high[number] = weighted_quantiles(local[of_it], area[of_it], _STRAY)
+    measured = _measure(part, label * FACES + face, count * FACES, local, axis, area, hull).reshape(count, FACES)
+    weight = trust[rows] * area
+    sums = sums_by_key(label * FACES + face, count * FACES, np.column_stack([values[rows] * weight[:, None], weight]))
+    sums = sums.reshape(count, FACES, sums.shape[-1])
+    kept = measured.sum(axis=1) > _LEAST_AREA * hull.sizes().sum()
+    return _complete(axes[kept], low[kept], high[kept], measured[kept], sums[kept], hull, floor)
+
+
+def _components(points: Array, hull: Hull) -> tuple[NDArray[np.intp], int]:
+    """[N] numbers of connected parts, -1 for what is too small to be one; and how many there are."""
+    if not len(points):
+        return np.zeros(0, np.intp), 0
+    voxel = np.maximum(_VOXEL * hull.diagonal, hull.dims.max() / _MAX_VOXELS)
+    index = np.floor((points @ hull.axes.T - hull.low) / voxel)
+    shape = np.ceil(hull.dims / voxel).astype(np.intp) + 1
+    at = tuple(index.clip(0, shape - 1).astype(np.intp).T)
+    grid = np.zeros(shape, bool)
+    grid[at] = True
+    label = ndimage.label(grid, np.ones((3, 3, 3)))[0][at] - 1
+    large = np.bincount(label) >= _LEAST_SAMPLES
+    return np.where(large, np.cumsum(large) - 1, -1)[label], int(large.sum())
+
+
+def _axes(samples: Samples, label: NDArray[np.intp], count: int, hull: Hull) -> Array:
+    """[K, 3, 3]: the room's axes, turned about up so that an object's upright faces face along them."""
+    level = samples.normals @ (hull.axes[0] + 1j * hull.axes[1])
+    weight = samples.areas(samples.normals) * samples.weights * np.abs(level) ** 2
+    turned = weight * np.exp(4j * np.angle(level))
+    real, imaginary, total = (np.bincount(label, part, count) for part in (turned.real, turned.imag, weight))
+    fourfold = real + 1j * imaginary
+    yaw = np.where(np.abs(fourfold) > _ALIGNED * total, np.angle(fourfold) / 4, 0)
+    c, s, zero = np.cos(yaw), np.sin(yaw), np.zeros(count)
+    turns = np.array([[c, s, zero], [-s, c, zero], [zero, zero, zero + 1]]).transpose(2, 0, 1)
+    return np.asarray(turns @ hull.axes)
+
+
+def _measure(
+    samples: Samples,
+    face: NDArray[np.intp],
+    faces: int,
+    local: Array,
+    axis: NDArray[np.intp],
+    area: Array,
+    hull: Hull,
+) -> Array:
+    """[faces] area that the views show of each face, no part of it counted twice.
+
+    Each view measures what it shows of a cell of the face; those that show most of it are averaged.
+    """
+    cell = 2 * _VOXEL * hull.diagonal
+    across = np.array([[1, 2], [0, 2], [0, 1]])[axis]
+    index = np.floor(np.take_along_axis(local, across, axis=1) / cell)
+    index = (index - index.min(axis=0, initial=0)).clip(0, 999).astype(np.intp)
+    keys, cells = np.unique((face * 1000 + index[:, 0]) * 1000 + index[:, 1], return_inverse=True)
+    views = int(samples.views.max(initial=0)) + 1
+    shown = np.bincount(cells * views + samples.views, area, len(keys) * views).reshape(-1, views)
+    whole = shown >= _WHOLE * shown.max(axis=1, keepdims=True)
+    return np.bincount(keys // 1_000_000, (shown * whole).sum(axis=1) / whole.sum(axis=1), faces)
+
+
+def _complete(
+    axes: Array, low: Array, high: Array, areas: Array, sums: Array, hull: Hull, floor: Floor
+) -> Objects:
+    """What lies opposite of a face has its area, unless it touches the hull (the surface integral of the normal of a
+    closed body is zero); what is solid has the faces of its box, as far as it fills it from above; and a face that
+    nobody saw is made of what its opposite is, or the whole object."""
+    solid = np.zeros(len(low), bool)
+    for number in range(len(low)):
+        local = floor.centers @ axes[number].T
+        under = ((local[:, :2] > low[number, :2]) & (local[:, :2] < high[number, :2])).all(axis=1)
+        near = low[number, 2] - hull.low[2] < _LOW * hull.diagonal
+        solid[number] = near and not (under.any() and floor.seen[under].mean() > _VISIBLE)
+    low = np.where(solid[:, None] & [False, False, True], hull.low[2], low)
+    width = high - low
+    flat = width[:, 0] * width[:, 1]
+    touching = _touching(axes, low, high, hull)
+    lidless = solid & (areas[:, 5] < _VISIBLE * flat)  # taller than the cameras, or up to the ceiling
+    filled = np.where(lidless, 1, np.minimum(areas[:, 5] / flat, 1))
+    boxed = np.stack([width[:, 1] * width[:, 2], width[:, 0] * width[:, 2], flat], axis=1) * filled[:, None]
+    opposite = areas.reshape(-1, 3, 2)[:, :, ::-1].reshape(-1, FACES)
+    complete = np.maximum(areas, np.where(solid[:, None], np.repeat(boxed, 2, axis=1), opposite))
+    complete = np.where(touching, areas, np.maximum(complete, opposite))
+    complete[solid, 4] = 0
+
+    weights = sums[..., -1:]
+    whole = sums.sum(axis=1, keepdims=True)
+    other = sums.reshape(-1, 3, 2, sums.shape[-1])[:, :, ::-1].reshape(sums.shape)
+    chosen = np.where(weights > 0, sums, np.where(other[..., -1:] > 0, other, whole))
+    return Objects(axes, low, high, solid, complete, chosen[..., :-1] / chosen[..., -1:])
+
+
+def _touching(axes: Array, low: Array, high: Array, hull: Hull) -> Mask:
+    """[K, 6] faces that lie against a side of the hull."""
+    result = np.zeros((len(low), FACES), bool)
+    for face in range(FACES):
+        axis, bound = face // 2, (low, high)[face % 2]
+        middle = (low + high) / 2
+        middle[:, axis] = bound[:, axis]
+        along = np.einsum("kji,kj->ki", axes, middle) @ hull.axes.T
+        for side in range(SIDES):
+            distance = np.abs(along[:, side // 2] - (hull.low, hull.high)[side % 2][side // 2])
+            parallel = np.abs(axes[:, axis] @ hull.axes[side // 2]) > 0.9
+            result[:, face] |= parallel & (distance < _TOUCHING * hull.diagonal)
+    return result

@@ -1,0 +1,164 @@
+"""The hull of a room: the box that its walls, floor and ceiling span, and which sample lies on which of them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.acoustics.frame import orthonormal, room_axes
+from service.acoustics.geometry import Array, Cameras, Mask
+from service.acoustics.planes import MAX_NOISE, capped, outermost, settle
+from service.acoustics.samples import Samples
+
+SIDES = 6  # low and high of each axis: 2 axis + (0 or 1); the last two are floor and ceiling
+OBJECT, OUTSIDE = -1, -2
+MIN_TOLERANCE = 0.004  # of the room's diagonal: what is nearer to a wall is part of it
+_LEAST_SHARE = 0.1  # of what faces one way must lie on a plane for it to be a side of the room
+_LEAST_TOTAL = 0.01  # and of everything
+_CAMERA_CLEARANCE = 0.05  # of the diagonal: how far behind a camera an unseen wall is assumed
+
+
+@dataclass(frozen=True, eq=False)
+class Hull:
+    """A box: coordinates along `axes` [3, 3] (rows; the last is up) from `low` [3] to `high` [3]."""
+
+    axes: Array
+    low: Array
+    high: Array
+    seen: Mask  # [6] sides that samples lie on; the others are where samples or cameras end
+    noise: Array  # [6] of the depth, relative, on each side
+    side: NDArray[np.intp]  # [N] of each sample: a side, OBJECT or OUTSIDE
+
+    @property
+    def dims(self) -> Array:
+        return self.high - self.low
+
+    @property
+    def diagonal(self) -> float:
+        return float(np.linalg.norm(self.dims))
+
+    @property
+    def volume(self) -> float:
+        return float(np.prod(self.dims))
+
+    def normal(self, side: int) -> Array:
+        """[3] unit, into the room."""
+        return self.axes[side // 2] * (1 - 2 * (side % 2))
+
+    def offset(self, side: int) -> float:
+        """normal . x of the points of the side."""
+        return float(self.low[side // 2] if side % 2 == 0 else -self.high[side // 2])
+
+    def sizes(self) -> Array:
+        """[6] areas."""
+        a, b, c = self.dims
+        return np.array([b * c, b * c, a * c, a * c, a * b, a * b])
+
+
+def fit_hull(samples: Samples, cameras: Cameras) -> Hull:
+    """The hull of the room that `samples` (one at least) lie in and `cameras` stand in."""
+    areas = capped(samples.areas(samples.normals)) * samples.weights
+    axes = room_axes(samples.normals, areas, -cameras.rotation[:, 1])
+    hull = _box(samples, cameras, axes, areas)
+    straightened = _straighten(samples, hull, areas)
+    if straightened is not None:
+        hull = _box(samples, cameras, straightened, areas)
+    return replace(hull, side=_assign(samples, hull))
+
+
+def _box(samples: Samples, cameras: Cameras, axes: Array, areas: Array) -> Hull:
+    along, facing = samples.points @ axes.T, samples.normals @ axes.T
+    reach = np.abs(samples.rays @ axes.T) * samples.ranges[:, None]
+    stands = cameras.centers @ axes.T
+    inner = weighted_quantiles(along, areas, 0.02)
+    span = np.stack([np.minimum(inner[0], stands.min(axis=0)), np.maximum(inner[1], stands.max(axis=0))])
+    diagonal = max(float(np.linalg.norm(span[1] - span[0])), 1e-6)
+    floor = MIN_TOLERANCE * diagonal
+    begin = float(np.clip(samples.noise, 0.002, MAX_NOISE))
+    bounds, seen, noise = span.copy(), np.zeros(SIDES, bool), np.full(SIDES, begin)
+    for side in range(SIDES):
+        axis, sign = side // 2, 2 * (side % 2) - 1
+        towards = facing[:, axis] * sign < -0.6
+        found = _side(
+            sign * along[towards, axis], areas[towards], reach[towards, axis], float(areas.sum()), begin, floor
+        )
+        # a wall cannot have a camera behind it
+        clearance = 3 * MAX_NOISE * diagonal if begin > 0.01 else floor
+        if found is not None and found[0] > (sign * stands[:, axis]).max() - clearance:
+            bounds[side % 2, axis], noise[side], seen[side] = sign * found[0], found[1], True
+        else:
+            bounds[side % 2, axis] += (
+                sign
+                * _CAMERA_CLEARANCE
+                * diagonal
+                * (span[side % 2, axis] == (stands.max(axis=0) if sign > 0 else stands.min(axis=0))[axis])
+            )
+    thin = bounds[1] - bounds[0] < 2 * floor
+    bounds[0, thin] -= floor
+    bounds[1, thin] += floor
+    return Hull(axes, bounds[0], bounds[1], seen, noise, np.zeros(len(samples), np.intp))
+
+
+def _side(
+    along: Array, areas: Array, reach: Array, total: float, noise: float, floor: float
+) -> tuple[float, float] | None:
+    """(coordinate, noise) of the outermost plane that a good part of what faces inwards lies on."""
+    if along.size < 3:
+        return None
+    kernel = max(2 * noise * float(np.median(reach)), floor)
+    start = outermost(along, areas, kernel, max(_LEAST_SHARE * float(areas.sum()), _LEAST_TOTAL * total))
+    return None if start is None else settle(along, areas, reach, start, noise, floor)
+
+
+def _straighten(samples: Samples, hull: Hull, areas: Array) -> Array | None:
+    """Axes that fit the seen sides as planes, which noise moves less than it moves normals; None without a side."""
+    along = samples.points @ hull.axes.T
+    reach = np.abs(samples.rays @ hull.axes.T) * samples.ranges[:, None]
+    sums = np.zeros((3, 3))
+    for side in np.flatnonzero(hull.seen):
+        axis = side // 2
+        tolerance = np.maximum(2.5 * hull.noise[side] * reach[:, axis], MIN_TOLERANCE * hull.diagonal)
+        near = np.abs(along[:, axis] - (hull.low, hull.high)[side % 2][axis]) < 2 * tolerance
+        near &= np.abs(samples.normals @ hull.axes[axis]) > 0.7
+        if near.sum() < 12:
+            continue
+        weight = areas[near] / tolerance[near] ** 2
+        centred = samples.points[near] - np.average(samples.points[near], axis=0, weights=weight)
+        values, vectors = np.linalg.eigh((centred * weight[:, None]).T @ centred)
+        normal = vectors[:, 0] * np.sign(vectors[:, 0] @ hull.axes[axis])
+        if abs(normal @ hull.axes[axis]) > 0.97:
+            # the narrower of the plane's extents says how well its tilt is known
+            sums[axis] += normal * values[1] / max(float(weight.mean()), 1e-12)
+    if not sums.any():
+        return None
+    return orthonormal(sums + 0.02 * np.linalg.norm(sums) * hull.axes)
+
+
+def _assign(samples: Samples, hull: Hull) -> NDArray[np.intp]:
+    along, facing = samples.points @ hull.axes.T, np.abs(samples.normals @ hull.axes.T)
+    reach = np.abs(samples.rays @ hull.axes.T) * samples.ranges[:, None]
+    cost = np.full((len(samples), SIDES), np.inf)
+    beyond = np.zeros(len(samples), bool)
+    for side in range(SIDES):
+        axis, sign = side // 2, 2 * (side % 2) - 1
+        tolerance = np.maximum(3 * hull.noise[side] * reach[:, axis], MIN_TOLERANCE * hull.diagonal)
+        distance = sign * (along[:, axis] - (hull.low, hull.high)[side % 2][axis]) / tolerance
+        beyond |= distance > 1
+        if hull.seen[side]:
+            near = np.where(distance > 0, distance / 2, -distance)  # noise is all that can lie outside
+            fits = (near < 1) & ((facing[:, axis] > 0.5) | (near < 0.4))
+            cost[:, side] = np.where(fits, near + 2 * (1 - facing[:, axis]), np.inf)
+    nearest = cost.argmin(axis=1)
+    on_side = np.isfinite(cost[np.arange(len(nearest)), nearest])
+    return np.where(on_side, nearest, np.where(beyond, OUTSIDE, OBJECT))
+
+
+def weighted_quantiles(along: Array, weights: Array, outside: float) -> Array:
+    """[2, 3]: the coordinates of points [N, 3] below and above which lies the share `outside` of the weight."""
+    bounds = np.empty((2, along.shape[1]))
+    for axis in range(along.shape[1]):
+        order = np.argsort(along[:, axis])
+        cumulative = np.cumsum(weights[order])
+        at = np.searchsorted(cumulative, cumulative[-1] * np.array([outside, 1 - outside])).clip(max=len(order) - 1)
+        bounds[:, axis] = along[order[at], axis]
+    return bounds
