@@ -4,41 +4,54 @@ Particles fly straight, lose 1 - alpha at each surface and go on specularly or, 
 (Kuttruff, Room Acoustics, ch. 5). Air takes its share after ISO 9613-1.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from export.vggt_audio.acoustics import AIR_PER_M, SPEED_OF_SOUND
-from export.vggt_audio.geometry import Array
-from export.vggt_audio.rooms import FurnishedRoom
+from export.vggt_audio.geometry import Array, Geometry
+
+Bands = NDArray[np.float64]
 
 STEP_S = 0.005
+LIMIT_S = 12.0
 
 
-def rt60(room: FurnishedRoom, particles: int = 4000, seed: int = 0) -> NDArray[np.float64]:
-    """[8] seconds: T30, from -5 to -35 dB of the energy's decay, per octave band."""
-    curve = energy_decay(room, particles, seed)
+def rt60(
+    geometry: Geometry,
+    absorption: Bands,
+    scattering: Bands,
+    particles: int,
+    air_per_m: Sequence[float] = AIR_PER_M,
+    seed: int = 0,
+) -> Bands:
+    """[8] seconds: T30, from -5 to -35 dB of the backward-integrated decay (ISO 3382-1), per octave band.
+
+    absorption [finishes, 8] and scattering [finishes]. NaN in a band that does not decay so far within LIMIT_S.
+    """
+    curve = energy_decay(geometry, absorption, scattering, particles, np.asarray(air_per_m), seed)
+    remaining = curve[::-1].cumsum(axis=0)[::-1]
     with np.errstate(divide="ignore"):
-        level = 10 * np.log10(curve / curve[0])
+        level = 10 * np.log10(remaining / remaining[0])
     times = np.arange(len(curve)) * STEP_S
     result = np.empty(level.shape[1])
     for band, decay in enumerate(level.T):
         part = np.flatnonzero((decay <= -5) & (decay >= -35))
-        result[band] = -60 / np.polyfit(times[part], decay[part], 1)[0] if part.size > 2 else np.nan
+        result[band] = -60 / np.polyfit(times[part], decay[part], 1)[0] if decay.min() < -35 else np.nan
     return result
 
 
-def energy_decay(room: FurnishedRoom, particles: int, seed: int) -> NDArray[np.float64]:
-    """[steps, 8]: the energy in the room at every STEP_S, until every band has lost 40 dB."""
+def energy_decay(
+    geometry: Geometry, absorption: Bands, scattering: Bands, particles: int, air_per_m: Bands, seed: int
+) -> Bands:
+    """[steps, 8]: the energy in the room at every STEP_S, until every band has lost 50 dB."""
     chance = np.random.default_rng(seed)
-    geometry = room.geometry
-    absorption = np.stack([finish.material.absorption for finish in room.finishes]).astype(np.float64)
-    scattering = np.array([finish.material.scattering for finish in room.finishes])
-    position = _start(room, particles, chance)
+    position = _start(geometry, particles, chance)
     direction = _sphere(particles, chance)
     energy = np.ones((particles, 8)) / particles
     clock = np.zeros(particles)  # when each particle meets its next surface
-    limit_s, air_per_m = 12.0, np.array(AIR_PER_M)
-    curve = np.zeros((int(limit_s / STEP_S), 8))
+    curve = np.zeros((int(LIMIT_S / STEP_S), 8))
     alive = np.arange(particles)
     while alive.size:
         hits = geometry.intersect(position[alive], direction[alive])
@@ -56,16 +69,20 @@ def energy_decay(room: FurnishedRoom, particles: int, seed: int) -> NDArray[np.f
         position[alive] += (hits.distance[:, None] - 1e-4) * direction[alive]
         direction[alive] = _reflect(direction[alive], hits.normal, scattering[hits.finish], chance)
         clock[alive] = end
-        alive = alive[(energy[alive].max(axis=1) * particles > 1e-4) & (end < limit_s)]
-    return curve[: int(np.flatnonzero((curve > curve[0] * 1e-4).any(axis=1))[-1]) + 1]
+        # Few particles carry what is left of a long decay: those far below the mean still count together.
+        alive = alive[(energy[alive].max(axis=1) * particles > 1e-7) & (end < LIMIT_S)]
+        complete = int(clock[alive].min(initial=LIMIT_S) / STEP_S)  # no particle can add to what lies before
+        if (curve[max(complete - 1, 0)] < curve[0] * 1e-5).all():
+            break
+    return curve[: int(np.flatnonzero((curve > curve[0] * 1e-5).any(axis=1))[-1]) + 1]
 
 
-def _start(room: FurnishedRoom, particles: int, chance: np.random.Generator) -> Array:
+def _start(geometry: Geometry, particles: int, chance: np.random.Generator) -> Array:
     """[N, 3] points spread evenly through the air."""
-    dims, points = np.array(room.geometry.dims), np.empty((0, 3), np.float32)
+    dims, points = np.array(geometry.dims), np.empty((0, 3), np.float32)
     while len(points) < particles:
         tries = (chance.uniform(0, 1, (2 * particles, 3)) * dims).astype(np.float32)
-        points = np.concatenate([points, tries[room.geometry.contains(tries, 0.02)]])
+        points = np.concatenate([points, tries[geometry.contains(tries, 0.02)]])
     return points[:particles]
 
 

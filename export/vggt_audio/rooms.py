@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.vggt_audio.geometry import Box, Geometry, Patch
 from export.vggt_audio.materials import ENTRIES, UPHOLSTERY, RoomMaterial, material
@@ -42,6 +43,16 @@ class FurnishedRoom:
 
     geometry: Geometry
     finishes: tuple[Finish, ...]
+
+    @property
+    def absorption(self) -> NDArray[np.float64]:
+        """[finishes, 8]"""
+        return np.stack([finish.material.absorption for finish in self.finishes]).astype(np.float64)
+
+    @property
+    def scattering(self) -> NDArray[np.float64]:
+        """[finishes]"""
+        return np.array([finish.material.scattering for finish in self.finishes])
 
 
 @dataclass

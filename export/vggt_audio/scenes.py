@@ -33,7 +33,8 @@ class Scene:
 
     def rt60(self, particles: int) -> NDArray[np.float64]:
         """[8] seconds, by Monte Carlo; NaN in a band that does not decay by 35 dB within 12 s."""
-        return decay.rt60(self.room, particles)
+        room = self.room
+        return decay.rt60(room.geometry, room.absorption, room.scattering, particles)
 
     def example(self) -> Example:
         """The arrays that a model is trained on; the world is the first camera's frame.

@@ -24,7 +24,7 @@ from export.vggt_audio.dataset import GeneratedScenes, Shape
 from export.vggt_audio.loss import Terms, supervised_loss
 from export.vggt_audio.materials import CLASSES
 from export.vggt_audio.model import PRESETS, VGGTAudio
-from export.vggt_audio.pretrained import freeze_visual
+from export.vggt_audio.pretrained import freeze_vggt
 from export.vggt_audio.scenes import Generator
 from export.vggt_audio.textures import load_textures
 from export.weights import load_weights, save_weights
@@ -90,7 +90,7 @@ def train(options: TrainingOptions) -> Path:
     if options.start is not None:
         model.load_state_dict(load_weights(options.start).state)
     if options.stage is Stage.acoustic:
-        freeze_visual(model)
+        freeze_vggt(model)
     if options.checkpoint_gradients:
         model.checkpoint_gradients()
     model.chunk_frames(options.chunk or None)
