@@ -38,7 +38,8 @@ def rt60(
     result = np.empty(level.shape[1])
     for band, decay in enumerate(level.T):
         part = np.flatnonzero((decay <= -5) & (decay >= -35))
-        result[band] = -60 / np.polyfit(times[part], decay[part], 1)[0] if decay.min() < -35 else np.nan
+        heard_out = curve[-1, band] < curve[0, band] * 10**-3.5
+        result[band] = -60 / np.polyfit(times[part], decay[part], 1)[0] if heard_out else np.nan
     return result
 
 
