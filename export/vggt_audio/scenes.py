@@ -88,22 +88,39 @@ class Generator:
 
 
 def _cameras(room: FurnishedRoom, views: int, height: int, width: int, chance: np.random.Generator) -> tuple[View, ...]:
-    """Cameras at eye height that look across the room, each from another place; one lens for all."""
-    focal = width / 2 / np.tan(np.deg2rad(chance.uniform(60, 95)) / 2)
-    dims = np.array(room.geometry.dims, np.float32)
-    cameras = []
-    for _ in range(views):
-        low, high = np.array([0.3, 0.3, 1.0]), np.array([dims[0] - 0.3, dims[1] - 0.3, min(1.9, dims[2] - 0.3)])
+    """Cameras at eye height, one lens for all: somebody who turns round on the spot, or, in a third of the rooms,
+    pictures from places all over the room that look across it."""
+    focal = float(width / 2 / np.tan(np.deg2rad(chance.uniform(60, 95)) / 2))
+    turns = chance.random() < 0.67
+    spots = _spots(room, 1 if turns else views, chance)
+    if turns:
+        sway = chance.normal(0, 0.25, (views, 3)) * [1, 1, 0.2]
+        near = (spots[0] + sway).astype(np.float32)
+        free = room.geometry.contains(near, 0.1)
+        spots = np.where(free[:, None], near, spots[0])
+    middle = np.array(room.geometry.dims[:2], np.float32) / 2
+    yaws = np.arctan2(*(middle - spots[:, :2]).T[::-1]) + chance.normal(0, 0.5, views)
+    if turns:
+        step = np.deg2rad(chance.uniform(20, 60)) * chance.choice([-1, 1])
+        yaws = yaws[0] + np.arange(views) * step + chance.normal(0, 0.08, views)
+    return tuple(
+        View(look(spot, float(yaw), float(pitch), float(roll)), focal, height, width)
+        for spot, yaw, pitch, roll in zip(
+            spots, yaws, chance.normal(-0.06, 0.12, views), chance.normal(0, 0.03, views), strict=True
+        )
+    )
+
+
+def _spots(room: FurnishedRoom, number: int, chance: np.random.Generator) -> Array:
+    """[number, 3] free places. Of a few each, the one farthest from the middle: pictures then show much of the room."""
+    dims, spots = np.array(room.geometry.dims, np.float32), []
+    low, high = np.array([0.3, 0.3, 1.0]), np.array([dims[0] - 0.3, dims[1] - 0.3, min(1.9, dims[2] - 0.3)])
+    for _ in range(number):
         tries = chance.uniform(low, high, (64, 3)).astype(np.float32)
-        free = tries[room.geometry.contains(tries, 0.15)]
-        # Of a few free places the one farthest from the middle: most pictures then show much of the room.
-        spots = free[: chance.integers(1, 4)] if len(free) else dims[None] * np.float32(0.5)
-        to_center = dims[:2] / 2 - spots[:, :2]
-        spot = int(np.linalg.norm(to_center, axis=1).argmax())
-        yaw = np.arctan2(to_center[spot, 1], to_center[spot, 0]) + chance.normal(0, 0.5)
-        pose = look(spots[spot], float(yaw), float(chance.normal(-0.06, 0.12)), float(chance.normal(0, 0.03)))
-        cameras.append(View(pose, float(focal), height, width))
-    return tuple(cameras)
+        free = tries[room.geometry.contains(tries, 0.15)][: chance.integers(1, 4)]
+        farthest = np.linalg.norm(free[:, :2] - dims[:2] / 2, axis=1).argmax() if len(free) else 0
+        spots.append(free[farthest] if len(free) else dims / 2)
+    return np.stack(spots).astype(np.float32)
 
 
 def _pose_encoding(camera_from_first: Array, view: View) -> Array:
