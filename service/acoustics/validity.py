@@ -56,7 +56,7 @@ def inspect(maps: AcousticMaps) -> Violations:
         absorption.max(axis=-1) + reflection[..., 0] > 1 + _ROUNDING,
         impedance[..., 0] < 0,
     ]
-    return Violations(*(int(rule.sum()) for rule in rules), pixels=int(np.any(rules, axis=0).sum()))
+    return Violations(*(int(rule.sum()) for rule in (*rules, np.any(rules, axis=0))))
 
 
 def project(maps: AcousticMaps) -> tuple[AcousticMaps, Violations]:
@@ -90,7 +90,7 @@ def encode_sqrt(values: NDArray[np.floating]) -> NDArray[np.uint8]:
 
     Decoded values are off by at most `sqrt_error`: 4 % at 0.01, where a linear code would be off by 18 %.
     """
-    return np.rint(_LEVELS * np.sqrt(values, dtype=np.float32)).astype(np.uint8)
+    return np.asarray(np.rint(_LEVELS * np.sqrt(values, dtype=np.float32)), np.uint8)
 
 
 def encode_reflection(reflection: NDArray[np.floating], absorption: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -101,7 +101,7 @@ def encode_reflection(reflection: NDArray[np.floating], absorption: NDArray[np.u
     """
     # A code that was decoded comes back as itself, though its value was rounded.
     codes = np.floor(_LEVELS * np.sqrt(reflection, dtype=np.float32) + _CODE_ROUNDING).astype(np.uint8)
-    return np.minimum(codes, _LEFT[absorption.max(axis=-1, keepdims=True)])
+    return np.asarray(np.minimum(codes, _LEFT[absorption.max(axis=-1, keepdims=True)]))
 
 
 def decode_sqrt(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -124,4 +124,4 @@ def _lowered(
     """Reflection rounded to dtype, and never above what absorption leaves."""
     limit = 1 - absorption.max(axis=-1, keepdims=True).astype(np.float64)
     rounded = np.minimum(reflection, limit).astype(dtype)
-    return np.where(rounded > limit, np.nextafter(rounded, dtype(0)), rounded)
+    return np.asarray(np.where(rounded > limit, np.nextafter(rounded, dtype(0)), rounded))
