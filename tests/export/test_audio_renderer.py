@@ -12,6 +12,7 @@ from scipy.signal import butter, sosfiltfilt
 from torch import Tensor
 
 from export.vggt_audio.acoustics import SPEED_OF_SOUND, reverberation_time
+from export.vggt_audio.loss import AcousticLoss
 from export.vggt_audio.renderer import HEAD_RADIUS_M, Renderer, band_weights, lattice, trace, wall_absorption
 
 RATE = 48_000
@@ -240,6 +241,30 @@ class TestLearning:
         assert maps.grad is not None
         assert maps.grad[0, 0, 4].abs().max() == 0  # furniture in the middle of the room
         assert wall_absorption(maps, points + 1, 0 * weights, DIMS).isfinite().all()
+
+
+def test_a_recording_teaches_what_the_maps_should_say() -> None:
+    """Maps -> walls -> sound -> loss, and back: absorption of the walls that cameras saw comes nearer to the truth."""
+    renderer, loss = Renderer(RATE, seconds=0.1), AcousticLoss(RATE)
+    chance = torch.Generator().manual_seed(1)
+    points = torch.rand(1, 1, 12, 12, 3, generator=chance) * DIMS
+    points[..., 2] = torch.where(torch.rand(1, 1, 12, 12, generator=chance) < 0.5, 0.0, DIMS[2])  # floor and ceiling
+    weights = torch.ones(1, 1, 12, 12)
+    pose, signal = camera(EAR, torch.tensor([0.0, 1.0, 0.0])), torch.randn(9600, generator=chance)
+
+    def heard(alpha: Tensor) -> Tensor:
+        walls = wall_absorption(alpha.expand(1, 1, 12, 12, 8), points, weights, DIMS)
+        return renderer(signal, DIMS, walls, SOURCE, pose) / 10
+
+    target = heard(torch.tensor(0.6))
+    raw = torch.tensor(-2.0, requires_grad=True)
+    for _ in range(2):
+        maps = {"absorption": raw.sigmoid().expand(1, 1, 12, 12, 8)}
+        maps |= {"reflection": torch.zeros(1, 1, 12, 12, 1), "impedance": torch.ones(1, 1, 12, 12, 2)}
+        total = sum(loss(heard(raw.sigmoid()), target, maps, weights).values(), torch.zeros(()))
+        (gradient,) = torch.autograd.grad(total, raw)
+        assert gradient < 0  # it should absorb more
+        raw = (raw + 1).detach().requires_grad_()
 
 
 def test_a_signal_is_heard_from_its_start_and_cut_to_its_length(binaural: Renderer) -> None:
