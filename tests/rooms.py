@@ -78,9 +78,7 @@ class BoxRoom:
             on = (point[:, 2] < 1e-6) & (point[:, :2] > self.rug[:2]).all(1) & (point[:, :2] < self.rug[2:4]).all(1)
             material[on] = self.rug[4]
         for box in self.boxes:
-            turn = np.array(
-                [[np.cos(box.yaw), -np.sin(box.yaw), 0], [np.sin(box.yaw), np.cos(box.yaw), 0], [0, 0, 1]]
-            )
+            turn = np.array([[np.cos(box.yaw), -np.sin(box.yaw), 0], [np.sin(box.yaw), np.cos(box.yaw), 0], [0, 0, 1]])
             local = away @ turn
             start = (origin - box.center) @ turn
             first, second = ((s * np.array(box.size) / 2 - start) / local for s in (-1, 1))

@@ -1,6 +1,7 @@
 """The axes of a room: three directions at right angles that most of its surfaces face."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.acoustics.geometry import Array
 
@@ -8,18 +9,19 @@ _CANDIDATES = 160  # directions tried
 _VOTERS = 2_000  # samples that judge them
 
 
-def modes(normals: Array, weights: Array, count: int, apart: float) -> Array:
-    """[<= count, 3]: the directions, sign aside, around which most normals [N, 3] lie, the most frequent first.
+def resampled(weights: Array, count: int) -> NDArray[np.intp]:
+    """[count] rows of weights [N], not all of them 0, that stand for equal shares of the weight."""
+    cumulative = np.cumsum(weights)
+    shares = (np.arange(count) + 0.5) / count * cumulative[-1]
+    return np.asarray(np.searchsorted(cumulative, shares).clip(max=len(weights) - 1))
 
-    Two of them differ by at least the angle whose cosine is `apart`. Raises nothing; no normals, no directions.
+
+def modes(voters: Array, count: int, apart: float) -> Array:
+    """[<= count, 3]: the directions, sign aside, around which most of the normals [N, 3] lie, the commonest first.
+
+    Two of them differ by at least the angle whose cosine is `apart`.
     """
-    total = weights.sum()
-    if not total > 0:
-        return np.zeros((0, 3))
-    # Systematic resampling: few normals that stand for equal shares of the weight.
-    cumulative = np.cumsum(weights) / total
-    voters = normals[np.searchsorted(cumulative, (np.arange(_VOTERS) + 0.5) / _VOTERS).clip(max=len(normals) - 1)]
-    candidates = voters[:: _VOTERS // _CANDIDATES]
+    candidates = voters[:: -(-len(voters) // _CANDIDATES)]
     closeness = np.abs(voters @ candidates.T)
     votes = np.maximum(closeness - np.cos(np.deg2rad(15)), 0)
     found: list[Array] = []
@@ -43,7 +45,8 @@ def room_axes(normals: Array, weights: Array, camera_up: Array) -> Array:
     """
     mean_up = camera_up.sum(axis=0)
     mean_up = mean_up / np.linalg.norm(mean_up) if np.linalg.norm(mean_up) > 1e-6 else camera_up[0]
-    found = modes(normals, weights, 3, apart=0.5)
+    voters = normals[resampled(weights, _VOTERS)]
+    found = modes(voters, 3, apart=0.5)
     first = found[0] if len(found) else mean_up
     across = next((mode for mode in found[1:] if abs(mode @ first) < 0.35), None)
     if across is None:  # one plane alone: the cameras say the rest
@@ -51,7 +54,7 @@ def room_axes(normals: Array, weights: Array, camera_up: Array) -> Array:
         across = mean_up if abs(mean_up @ first) < 0.9 else sideways
     axes = orthonormal(np.stack([first, across - (across @ first) * first, np.cross(first, across)]))
     for degrees in (35, 25, 18, 12, 12):
-        axes = _refine(axes, normals, weights, np.cos(np.deg2rad(degrees)))
+        axes = _refine(axes, voters, np.cos(np.deg2rad(degrees)))
     vertical = int(np.abs(axes @ mean_up).argmax())
     up = axes[vertical] * (np.sign(axes[vertical] @ mean_up) or 1)
     right = axes[(vertical + 1) % 3]
@@ -64,12 +67,11 @@ def orthonormal(vectors: Array) -> Array:
     return np.asarray(left @ right)
 
 
-def _refine(axes: Array, normals: Array, weights: Array, least: float) -> Array:
+def _refine(axes: Array, normals: Array, least: float) -> Array:
     """Axes that fit the normals which lie nearest to each (orthogonal Procrustes)."""
     along = normals @ axes.T
     nearest = np.abs(along).argmax(axis=1)
-    value = along[np.arange(len(along)), nearest]
-    share = np.where(np.abs(value) > least, weights * np.sign(value), 0)
-    sums = np.stack([(normals * np.where(nearest == axis, share, 0)[:, None]).sum(axis=0) for axis in range(3)])
+    sign = np.where((np.arange(3) == nearest[:, None]) & (np.abs(along) > least), np.sign(along), 0)
+    sums = sign.T @ normals
     # an axis that nothing faces keeps its direction by a little weight of its own
     return orthonormal(sums + 1e-3 * (np.linalg.norm(sums) + 1e-12) * axes)

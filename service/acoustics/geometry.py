@@ -54,7 +54,7 @@ class Cameras:
     @property
     def centers(self) -> Array:
         """[S, 3] in the world."""
-        return -np.einsum("sij,si->sj", self.rotation, self.translation)
+        return np.asarray(-np.einsum("sij,si->sj", self.rotation, self.translation))
 
     @property
     def world_from_camera(self) -> Array:
@@ -100,12 +100,12 @@ def normals(disparity: Array, rays: Array, window: int) -> Array:
     an edge does not blur into both its sides. Where nothing is known the normal points along the ray.
     """
     height, width = disparity.shape[1:]
-    fallback = -rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    fallback: Array = -rays / np.linalg.norm(rays, axis=-1, keepdims=True)
     if min(height, width) < window:
         return fallback
     half = window // 2
     step = np.stack([rays[:, 0, 1, 0] - rays[:, 0, 0, 0], rays[:, 1, 0, 1] - rays[:, 0, 0, 1]])[..., None, None]
-    line, one = np.arange(window) - float(half), np.ones(window)
+    line, one = np.arange(window, dtype=np.float64) - half, np.ones(window)
     spread = window * (line**2).sum()
     mean = _filter(disparity, one, one) / window**2
     slope_x, slope_y = _filter(disparity, one, line) / spread, _filter(disparity, line, one) / spread
@@ -128,7 +128,7 @@ def normals(disparity: Array, rays: Array, window: int) -> Array:
             result[better] = plane[:, dy : dy + height, dx : dx + width][better]
     length = np.linalg.norm(result, axis=-1, keepdims=True)
     known = np.isfinite(best)[..., None] & (length > 0) & ((result * rays).sum(axis=-1, keepdims=True) > 0)
-    return np.where(known, -result / np.where(length > 0, length, 1), fallback)
+    return np.asarray(np.where(known, -result / np.where(length > 0, length, 1), fallback))
 
 
 def _filter(grid: Array, down: Array, across: Array) -> Array:

@@ -11,13 +11,14 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from service.acoustics.frame import resampled
 from service.acoustics.geometry import Array
 from service.acoustics.samples import ABSORPTION, BANDS, SCATTERING
 
 LIKE = 0.1  # distance within which surfaces count as one material
 _MAX_MATERIALS = 12
 _LEAST_SHARE = 0.01  # of the area, for a group of samples to be a material of its own
-_VOTERS = 640
+_VOTERS = 500
 _SCATTERING_WEIGHT = 0.5
 
 
@@ -63,11 +64,7 @@ def group(properties: Array, weights: Array) -> NDArray[np.intp]:
     Finds the densest places, LIKE apart, among absorption and scattering; the same samples give the same numbers.
     """
     features = _features(properties)
-    total = weights.sum()
-    if len(features) == 0 or not total > 0:
-        return np.zeros(len(features), np.intp)
-    cumulative = np.cumsum(weights) / total
-    voters = features[np.searchsorted(cumulative, (np.arange(_VOTERS) + 0.5) / _VOTERS).clip(max=len(features) - 1)]
+    voters = features[resampled(weights, _VOTERS)]
     centers = _modes(voters)
     for _ in range(3):
         nearest = _squared(voters, centers).argmin(axis=1)
@@ -75,7 +72,7 @@ def group(properties: Array, weights: Array) -> NDArray[np.intp]:
         centers = _merge(np.stack([voters[nearest == number].mean(axis=0) for number in present]))
     nearest = _squared(features, centers).argmin(axis=1)
     shares = np.bincount(nearest, weights, len(centers))
-    kept = np.flatnonzero(shares >= _LEAST_SHARE * total)
+    kept = np.flatnonzero(shares >= _LEAST_SHARE * shares.sum())
     kept = kept[np.argsort(-shares[kept], kind="stable")]
     return np.asarray(_squared(features, centers[kept]).argmin(axis=1))
 
@@ -87,12 +84,13 @@ def _features(properties: Array) -> Array:
 
 
 def _modes(voters: Array) -> Array:
-    near = _squared(voters, voters) < LIKE**2
-    left, centers = np.ones(len(voters), bool), []
+    near = (_squared(voters, voters) < LIKE**2).astype(np.float32)
+    left = np.ones(len(voters), bool)
+    centers: list[Array] = []
     while len(centers) < _MAX_MATERIALS and left.sum() > _LEAST_SHARE * len(voters):
         best = int(np.where(left, near @ left.astype(np.float32), -1).argmax())
-        centers.append(voters[near[best] & left].mean(axis=0))
-        left &= _squared(voters, centers[-1][None])[:, 0] > (1.5 * LIKE) ** 2
+        centers.append(voters[(near[best] > 0) & left].mean(axis=0))
+        left &= _squared(voters, centers[-1][None])[:, 0] > LIKE**2
         left[best] = False
     return np.stack(centers)
 

@@ -56,7 +56,7 @@ class Objects:
 
 @dataclass(frozen=True, eq=False)
 class Floor:
-    """Where pictures show the floor, so that nothing stands on it: centers [F, 3] of its cells, and how much of each."""
+    """Where the floor is to be seen, so that nothing stands there: centers [F, 3] of its cells, [F] shares of them."""
 
     centers: Array
     seen: Array
@@ -139,12 +139,11 @@ def _measure(
     views = int(samples.views.max(initial=0)) + 1
     shown = np.bincount(cells * views + samples.views, area, len(keys) * views).reshape(-1, views)
     whole = shown >= _WHOLE * shown.max(axis=1, keepdims=True)
-    return np.bincount(keys // 1_000_000, (shown * whole).sum(axis=1) / whole.sum(axis=1), faces)
+    measured = (shown * whole).sum(axis=1) / whole.sum(axis=1)
+    return np.asarray(np.bincount(keys // 1_000_000, measured, faces), np.float64)
 
 
-def _complete(
-    axes: Array, low: Array, high: Array, areas: Array, sums: Array, hull: Hull, floor: Floor
-) -> Objects:
+def _complete(axes: Array, low: Array, high: Array, areas: Array, sums: Array, hull: Hull, floor: Floor) -> Objects:
     """What lies opposite of a face has its area, unless it touches the hull (the surface integral of the normal of a
     closed body is zero); what is solid has the faces of its box, as far as it fills it from above; and a face that
     nobody saw is made of what its opposite is, or the whole object."""

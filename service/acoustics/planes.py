@@ -8,7 +8,7 @@ MAX_NOISE = 0.06  # of the depth, relative: beyond this, planes of a room cannot
 
 
 def outermost(along: Array, weights: Array, kernel: float, least: float) -> float | None:
-    """The greatest coordinate around which, within `kernel`, lies at least the weight `least`; None if there is none."""
+    """The greatest coordinate with the weight `least` or more within `kernel` of it; None if there is none."""
     order = np.argsort(along)
     values, mass = along[order], np.concatenate([[0], np.cumsum(weights[order])])
     upper = np.searchsorted(values, values + kernel, side="right")

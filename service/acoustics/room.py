@@ -15,6 +15,7 @@ OBJECT, OUTSIDE = -1, -2
 MIN_TOLERANCE = 0.004  # of the room's diagonal: what is nearer to a wall is part of it
 _LEAST_SHARE = 0.1  # of what faces one way must lie on a plane for it to be a side of the room
 _LEAST_TOTAL = 0.01  # and of everything
+_ENOUGH = 1500  # samples say where a side is
 _CAMERA_CLEARANCE = 0.05  # of the diagonal: how far behind a camera an unseen wall is assumed
 
 
@@ -43,7 +44,7 @@ class Hull:
 
     def normal(self, side: int) -> Array:
         """[3] unit, into the room."""
-        return self.axes[side // 2] * (1 - 2 * (side % 2))
+        return np.asarray(self.axes[side // 2] * (1 - 2 * (side % 2)))
 
     def offset(self, side: int) -> float:
         """normal . x of the points of the side."""
@@ -75,27 +76,22 @@ def _box(samples: Samples, cameras: Cameras, axes: Array, areas: Array) -> Hull:
     diagonal = max(float(np.linalg.norm(span[1] - span[0])), 1e-6)
     floor = MIN_TOLERANCE * diagonal
     begin = float(np.clip(samples.noise, 0.002, MAX_NOISE))
-    bounds, seen, noise = span.copy(), np.zeros(SIDES, bool), np.full(SIDES, begin)
+    stands_at = np.stack([stands.min(axis=0), stands.max(axis=0)])
+    # what is assumed ends behind the cameras; a plane that is found has none behind it, but for noise
+    bounds = np.where(span == stands_at, span + np.array([[-1], [1]]) * _CAMERA_CLEARANCE * diagonal, span)
+    clearance = max(floor, begin * diagonal)
+    seen, noise, total = np.zeros(SIDES, bool), np.full(SIDES, begin), float(areas.sum())
     for side in range(SIDES):
-        axis, sign = side // 2, 2 * (side % 2) - 1
-        towards = facing[:, axis] * sign < -0.6
-        found = _side(
-            sign * along[towards, axis], areas[towards], reach[towards, axis], float(areas.sum()), begin, floor
-        )
-        # a wall cannot have a camera behind it
-        clearance = 3 * MAX_NOISE * diagonal if begin > 0.01 else floor
-        if found is not None and found[0] > (sign * stands[:, axis]).max() - clearance:
-            bounds[side % 2, axis], noise[side], seen[side] = sign * found[0], found[1], True
-        else:
-            bounds[side % 2, axis] += (
-                sign
-                * _CAMERA_CLEARANCE
-                * diagonal
-                * (span[side % 2, axis] == (stands.max(axis=0) if sign > 0 else stands.min(axis=0))[axis])
-            )
-    thin = bounds[1] - bounds[0] < 2 * floor
-    bounds[0, thin] -= floor
-    bounds[1, thin] += floor
+        axis, end, sign = side // 2, side % 2, 2 * (side % 2) - 1
+        facing_it = np.flatnonzero(facing[:, axis] * sign < -0.6)
+        every = max(1, len(facing_it) // _ENOUGH)
+        rows = facing_it[::every]
+        found = _side(sign * along[rows, axis], areas[rows], reach[rows, axis], total / every, begin, floor)
+        if found is not None and found[0] > sign * stands_at[end, axis] - clearance:
+            bounds[end, axis], noise[side], seen[side] = sign * found[0], found[1], True
+    bounds.sort(axis=0)
+    flat = bounds[1] - bounds[0] < 2 * floor
+    bounds += np.array([[-1], [1]]) * floor * flat
     return Hull(axes, bounds[0], bounds[1], seen, noise, np.zeros(len(samples), np.intp))
 
 
@@ -123,7 +119,7 @@ def _straighten(samples: Samples, hull: Hull, areas: Array) -> Array | None:
         if near.sum() < 12:
             continue
         weight = areas[near] / tolerance[near] ** 2
-        centred = samples.points[near] - np.average(samples.points[near], axis=0, weights=weight)
+        centred = samples.points[near] - weight @ samples.points[near] / weight.sum()
         values, vectors = np.linalg.eigh((centred * weight[:, None]).T @ centred)
         normal = vectors[:, 0] * np.sign(vectors[:, 0] @ hull.axes[axis])
         if abs(normal @ hull.axes[axis]) > 0.97:

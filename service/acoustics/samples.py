@@ -53,7 +53,7 @@ class Samples:
 
     def areas(self, normals: Array) -> Array:
         """[N]: area of surface behind each sample if its normal is that of `normals` [N, 3]."""
-        return np.asarray(self.faces / np.maximum(np.abs((self.rays * normals).sum(axis=1)), _GRAZING))
+        return np.asarray(self.faces / np.maximum(np.abs(np.einsum("ij,ij->i", self.rays, normals)), _GRAZING))
 
     def select(self, rows: NDArray[Any]) -> "Samples":
         return Samples(
@@ -68,23 +68,9 @@ class Samples:
             self.noise,
         )
 
-    def scaled(self, scale: float) -> "Samples":
-        """The same samples where a unit of length is `scale` of the former one."""
-        return Samples(
-            self.points * scale,
-            self.normals,
-            self.rays,
-            self.ranges * scale,
-            self.faces * scale**2,
-            self.views,
-            self.weights,
-            self.properties,
-            self.noise,
-        )
 
-
-def check(maps: Mapping[str, NDArray[Any]]) -> tuple[int, int, int]:
-    """(S, H, W). Raises ValueError naming the map that is missing or has another shape than the rest."""
+def check(maps: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+    """(H, W). Raises ValueError naming the map that is missing or has another shape than the rest."""
     for name in (*_MAPS, "pose_enc"):
         if name not in maps:
             raise ValueError(f"the map {name!r} is missing")
@@ -98,7 +84,7 @@ def check(maps: Mapping[str, NDArray[Any]]) -> tuple[int, int, int]:
             raise ValueError(f"{name!r} has shape {list(np.shape(maps[name]))}, expected {list(expected)}")
     if np.shape(maps["pose_enc"]) != (views, 9):
         raise ValueError(f"'pose_enc' has shape {list(np.shape(maps['pose_enc']))}, expected {[views, 9]}")
-    return views, height, width
+    return height, width
 
 
 def sample(maps: Mapping[str, NDArray[Any]], cameras: Cameras, views: Sequence[int]) -> Samples:
@@ -142,7 +128,7 @@ def sample(maps: Mapping[str, NDArray[Any]], cameras: Cameras, views: Sequence[i
 
 def sums_by_key(keys: NDArray[np.intp], count: int, values: Array) -> Array:
     """[count, C]: sums of the rows of values [N, C] that have the same key [N]."""
-    return np.stack([np.bincount(keys, column, count) for column in values.T], axis=1)
+    return np.stack([np.bincount(keys, column, count) for column in np.ascontiguousarray(values.T)], axis=1)
 
 
 def _block_disparity(
@@ -171,7 +157,7 @@ def _properties(maps: Mapping[str, NDArray[Any]], at: tuple[Any, ...]) -> tuple[
     """[S, h, w, 13] within their physical ranges, and [S, h, w] where they are numbers."""
     parts = [maps[name][at] for name in ("absorption", "reflection", "scattering", "impedance")]
     properties = np.concatenate([*parts, maps["acoustic_conf"][at][..., None]], axis=-1).astype(np.float64)
-    known: Mask = np.isfinite(properties).all(axis=-1)
+    known = np.asarray(np.isfinite(properties).all(axis=-1))
     properties[~known] = 0
     reactance = properties[..., REACTANCE].clip(-_MAX_IMPEDANCE, _MAX_IMPEDANCE)
     resistance = properties[..., RESISTANCE].clip(0, _MAX_IMPEDANCE)
