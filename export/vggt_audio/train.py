@@ -27,6 +27,7 @@ from export.vggt_audio.model import PRESETS, VGGTAudio
 from export.vggt_audio.pretrained import freeze_vggt
 from export.vggt_audio.scenes import Generator
 from export.vggt_audio.textures import load_textures
+from export.vggt_audio.warm_start import warm_start
 from export.weights import load_weights, save_weights
 
 
@@ -87,6 +88,7 @@ def train(options: TrainingOptions) -> Path:
     torch.manual_seed(options.seed + process.rank)
     config = PRESETS[options.preset]
     model = VGGTAudio(config).to(process.device)
+    warm_start(model.aggregator.patch_embed)
     if options.start is not None:
         model.load_state_dict(load_weights(options.start).state)
     if options.stage is Stage.acoustic:

@@ -1,0 +1,180 @@
+"""Held-out rooms, what is true of them, and what somebody who never looked would say."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.vggt_audio import decay, sound
+from export.vggt_audio.acoustics import AIR_PER_M, reverberation_time
+from export.vggt_audio.materials import ENTRIES, UPHOLSTERY, material
+from export.vggt_audio.scenes import Scene
+
+Array = NDArray[np.float64]
+Maps = dict[str, NDArray[Any]]
+
+PARTICLES = 12_000
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A scene and its truth."""
+
+    scene: Scene
+
+    @cached_property
+    def truth(self) -> Maps:
+        return self.scene.example()
+
+    @cached_property
+    def rt60(self) -> Array:
+        """[8] seconds, by Monte Carlo in the furnished room."""
+        return self.scene.rt60(PARTICLES)
+
+    @property
+    def volume_m3(self) -> float:
+        return self.scene.room.geometry.volume
+
+    @cached_property
+    def areas_m2(self) -> Array:
+        """[finishes]"""
+        return self.scene.room.geometry.areas(len(self.scene.room.finishes)).astype(np.float64)
+
+    def pictures(self) -> list[bytes]:
+        """PNG files, of the size that the model works at."""
+        files = []
+        for picture in self.scene.pictures:
+            Image.fromarray(picture.image).save(file := io.BytesIO(), "PNG")
+            files.append(file.getvalue())
+        return files
+
+    def recording(self) -> tuple[bytes, list[float]]:
+        """A binaural WAV in which each camera is heard after the other, and when each took its picture."""
+        heard = sound.recording(self.scene, self.rt60, np.random.default_rng(self.truth["images"].sum()))
+        soundfile.write(file := io.BytesIO(), np.concatenate(heard, axis=1).T, sound.SAMPLE_RATE, format="WAV")
+        return file.getvalue(), [(k + 0.5) * sound.RECORDED_S for k in range(len(heard))]
+
+    def eyring(self) -> Array:
+        """[8] seconds by Eyring's formula from the true materials: what the formula itself is wrong by."""
+        absorption = self.areas_m2 @ self.scene.room.absorption / self.areas_m2.sum()
+        mean, volume, area = (torch.tensor(value) for value in (absorption, self.volume_m3, self.areas_m2.sum()))
+        return reverberation_time(mean, volume, area, "eyring", torch.tensor(AIR_PER_M)).numpy()
+
+    def with_material(self, mean: "Means") -> Array:
+        """[8] seconds, by Monte Carlo in the true room with every surface of the mean material."""
+        finishes = len(self.scene.room.finishes)
+        return decay.rt60(
+            self.scene.room.geometry,
+            np.tile(mean.absorption, (finishes, 1)),
+            np.full(finishes, mean.scattering),
+            PARTICLES,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """The averages of training rooms: a prediction that needs no picture."""
+
+    absorption: Array  # [8]
+    scattering: float
+    depth_m: float
+    rt60_s: Array  # [8]
+
+    @classmethod
+    def of(cls, scenes: Sequence[Scene]) -> Self:
+        examples = [scene.example() for scene in scenes]
+        return cls(
+            np.mean([example["absorption"].mean(axis=(0, 1, 2)) for example in examples], axis=0),
+            float(np.mean([example["scattering"].mean() for example in examples])),
+            float(np.exp(np.mean([np.log(example["depth"]).mean() for example in examples]))),
+            np.exp(np.nanmean([np.log(scene.rt60(1000)) for scene in scenes], axis=0)),
+        )
+
+    def maps(self, like: Maps) -> Maps:
+        """The averages everywhere; cameras that all stand and look as the first does."""
+        shape = like["depth"].shape[:3]
+        pose = np.zeros_like(like["pose_enc"])
+        pose[:, 6], pose[:, 7:] = 1, np.deg2rad([60, 75])
+        return {
+            "absorption": np.broadcast_to(self.absorption, (*shape, 8)),
+            "scattering": np.full((*shape, 1), self.scattering),
+            "depth_map": np.full((*shape, 1), self.depth_m),
+            "pose_enc": pose,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How far an answer is from the truth of one room; NaN where it has no such part."""
+
+    absorption: Array  # [8] mean absolute error over pixels
+    scattering: float
+    material: float  # share of pixels whose nearest entry of the database is the true one
+    depth: float  # mean of |d - d*| / d*
+    rotation_deg: float  # of the cameras against the first, mean
+    translation_m: float
+    rt60: Array  # [8] |T - T*| / T*
+
+    @classmethod
+    def of(cls, truth: Maps, maps: Maps | None, true_rt60: Array, rt60: Array | None) -> Self:
+        gone = np.full(8, np.nan)
+        times = gone if rt60 is None else np.abs(rt60 - true_rt60) / true_rt60
+        if maps is None:
+            return cls(gone, np.nan, np.nan, np.nan, np.nan, np.nan, times)
+        rotation, translation = _cameras(truth["pose_enc"], maps["pose_enc"])
+        return cls(
+            np.abs(maps["absorption"] - truth["absorption"]).mean(axis=(0, 1, 2)),
+            float(np.abs(maps["scattering"] - truth["scattering"]).mean()),
+            float((_nearest(maps["absorption"]) == _nearest(truth["absorption"])).mean()),
+            float((np.abs(maps["depth_map"] - truth["depth"]) / truth["depth"]).mean()),
+            rotation,
+            translation,
+            times,
+        )
+
+    @classmethod
+    def mean(cls, scores: Sequence[Self]) -> Self:
+        """Over rooms: the mean, but of RT60 the median, which a room without an answer does not move."""
+        means = {
+            f.name: np.nanmean([getattr(s, f.name) for s in scores], axis=0) for f in fields(cls) if f.name != "rt60"
+        }
+        return cls(**means, rt60=np.nanmedian([score.rt60 for score in scores], axis=0))
+
+
+def _nearest(absorption: NDArray[np.floating]) -> NDArray[np.intp]:
+    """[...]: the number of the database's entry that is nearest to absorption [..., 8], under a square root."""
+    names = sorted({(name, look) for look, names in ENTRIES.items() for name in names})
+    names += [(name, "fabric_curtain") for name in UPHOLSTERY]
+    table = np.unique(np.stack([material(*name).absorption for name in names]), axis=0)
+    apart = np.sqrt(absorption)[..., None, ::2] - np.sqrt(table)[:, ::2]
+    return np.asarray((apart * apart).sum(axis=-1).argmin(axis=-1))
+
+
+def _cameras(truth: NDArray[np.floating], answer: NDArray[np.floating]) -> tuple[float, float]:
+    """Mean angle in degrees and distance in metres between cameras [S, 9], the first one aside; NaN for one alone."""
+    if len(truth) == 1:
+        return np.nan, np.nan
+    unit = answer[1:, 3:7] / np.maximum(np.linalg.norm(answer[1:, 3:7], axis=1, keepdims=True), 1e-9)
+    cosine = np.abs((unit * truth[1:, 3:7]).sum(axis=1)).clip(0, 1)
+    apart = np.linalg.norm(_centers(truth) - _centers(answer), axis=1)[1:]
+    return float(np.rad2deg(2 * np.arccos(cosine)).mean()), float(apart.mean())
+
+
+def _centers(poses: NDArray[np.floating]) -> Array:
+    """[S, 3]: where the cameras stand, -R^T t."""
+    x, y, z, w = poses[:, 3:7].T / np.maximum(np.linalg.norm(poses[:, 3:7], axis=1), 1e-9)
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    return np.asarray(-np.einsum("ijs,si->sj", rotation, poses[:, :3]))
