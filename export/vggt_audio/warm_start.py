@@ -22,7 +22,8 @@ def warm_start(vit: VisionTransformer) -> None:
     weight = vit.patch_embed.proj.weight
     filters = cosine_filters(weight.shape[0], weight.shape[-1])
     weight.copy_(filters)
-    torch.nn.init.zeros_(vit.patch_embed.proj.bias)
+    if vit.patch_embed.proj.bias is not None:
+        vit.patch_embed.proj.bias.zero_()
     grid = math.isqrt(vit.pos_embed.shape[1] - 1)
     vit.pos_embed[:, 1:] = 0.5 * sine_positions(grid, vit.pos_embed.shape[-1])
 
