@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.node import install
 from tests.tritonserver.server import TritonServer
 
 StartTriton = Callable[..., TritonServer]
@@ -28,3 +29,11 @@ def tritonserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTrit
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def node() -> None:
+    """Node.js with the packages that `tests.node.install.run` needs."""
+    if not install.available():
+        pytest.skip("node and npm are not installed")
+    install.packages()

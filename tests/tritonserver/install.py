@@ -24,7 +24,7 @@ def cache() -> Path:
 
 def wheel() -> Path:
     """The folder of the unpacked wheel."""
-    return _once(cache() / WHEEL.replace("==", "-"), lambda folder: _pip_install(WHEEL, folder))
+    return once(cache() / WHEEL.replace("==", "-"), lambda folder: _pip_install(WHEEL, folder))
 
 
 def stub_python() -> Path:
@@ -40,7 +40,7 @@ def stub_python() -> Path:
         lines = [f"import site; site.addsitedir({path!r})" for path in packages]
         (site_packages / "_outer.pth").write_text("\n".join(lines) + "\n")
 
-    return _once(cache() / f"stub-{key}", build) / "bin" / "python3"
+    return once(cache() / f"stub-{key}", build) / "bin" / "python3"
 
 
 def _pip_install(requirement: str, folder: Path) -> None:
@@ -49,7 +49,7 @@ def _pip_install(requirement: str, folder: Path) -> None:
     subprocess.run(quiet, check=True)
 
 
-def _once(folder: Path, build: Callable[[Path], None]) -> Path:
+def once(folder: Path, build: Callable[[Path], None]) -> Path:
     """Builds aside and renames, so that a half-built folder is never used; of two builders the first one wins."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ TILT = np.deg2rad(15.0)  # the camera looks down
 RT60 = np.array([0.9, 0.8, 0.65, 0.55, 0.5, 0.48, 0.42, 0.3], np.float32)
 AIR = np.array([0.0001, 0.0003, 0.0006, 0.0011, 0.0023, 0.0068, 0.0242, 0.0839], np.float32)
 
-# corners of a quad in the order that goes round its inside
+# corners of a quad, counter-clockwise seen from outside of the box
 _FACES = {
     "floor": [(0, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 0)],
     "ceiling": [(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)],
@@ -46,7 +46,7 @@ def furnished_box(rt60: np.ndarray | None = RT60, splits: int = 1) -> AcousticSc
 
     def add(name: str, low: np.ndarray, extent: np.ndarray, kind: str, index: int, outside: bool) -> None:
         corners = low + np.array(_FACES[name], float) * extent
-        if outside:
+        if not outside:
             corners = corners[::-1]
         base, along, across = corners[0], corners[1] - corners[0], corners[3] - corners[0]
         normal = rotate @ (np.cross(along, across) / np.linalg.norm(np.cross(along, across)))
@@ -68,8 +68,7 @@ def furnished_box(rt60: np.ndarray | None = RT60, splits: int = 1) -> AcousticSc
         kind = name if name in ("floor", "ceiling") else "wall"
         add(name, np.zeros(3), size, kind, _MATERIALS[name], outside=False)
     for name in _FACES:
-        if name != "floor":
-            add(name, np.array([0.4, 2.4, 0.0]), np.array([1.8, 0.9, 0.75]), "object", 4, outside=True)
+        add(name, np.array([0.4, 2.4, 0.1]), np.array([1.8, 0.9, 0.75]), "object", 4, outside=True)
     areas = [sum(surface.area_m2 for surface in surfaces if surface.material == index) for index in range(5)]
     materials = (
         material("plaster", [0.013, 0.015, 0.02, 0.03, 0.04, 0.05, 0.05, 0.06], 0.1, areas[0]),

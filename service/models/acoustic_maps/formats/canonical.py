@@ -12,7 +12,7 @@ import numpy as np
 
 from service.acoustics.bands import BANDS_HZ
 from service.acoustics.scene import AcousticScene, Camera, Material, Room, Surface
-from service.models.acoustic_maps.formats import meta_xr, openxr, realitykit, resonance_audio, steam_audio, wwise
+from service.models.acoustic_maps.formats import meta_xr, openxr, resonance_audio, steam_audio, wwise
 from service.models.acoustic_maps.formats.axes import Frame, FrameName
 from service.models.acoustic_maps.formats.numbers import DIGITS, number, numbers, to_json
 from service.tensors import Tensors
@@ -101,7 +101,6 @@ def presets(item: Material) -> dict[str, Any]:
         "resonance": resonance_audio.material(item.absorption),
         "wwise": wwise.material(item),
         "openxr_bd": openxr.material(item),
-        "realitykit": realitykit.material(item),
     }
 
 

@@ -1,9 +1,9 @@
 """An impulse response of the room for a Web Audio ConvolverNode, as a WAV file (48 kHz, float32).
 
-It has what a room adds: reflections and reverberation, but not the direct sound, which a game plays itself. Time 0 is when
-the direct sound arrives, and 1 is its amplitude one metre from the source: with `normalize = false`, wet and dry sound
-are in proportion. Reflections up to the mixing time are those of the room's box; then noise takes over that decays in
-each octave band as the room does. The same scene gives the same samples.
+It has what a room adds, reflections and reverberation, but not the direct sound, which a game plays itself. Time 0 is
+when the direct sound arrives, and 1 is its amplitude one metre from the source: with `normalize = false`, wet and dry
+sound are in proportion. Reflections up to the mixing time are those of the room's box; then noise takes over, which
+decays in each octave band as the room does. The same scene gives the same samples.
 """
 
 import io
@@ -26,7 +26,7 @@ MAX_LENGTH_S = 6.0
 MEDIA_TYPE = "audio/wav"
 
 _DECAY = 6 * np.log(10)  # energy falls as exp(-_DECAY t / T)
-_SOURCE, _LISTENER = (0.37, 0.56, 0.29), (0.62, 0.53, 0.69)  # in the box: at no symmetric place, at heights of a head
+SOURCE, LISTENER = (0.37, 0.56, 0.29), (0.62, 0.53, 0.69)  # in the box: at no symmetric place, at heights of a head
 _EAR_M = 0.09  # of the two ears of a stereo response from the listener
 _TAPS = 1024  # of the filter of one reflection
 _OCTAVES = "realitykit10"  # bands of the noise: two below ours, which decay as the lowest of ours
@@ -40,23 +40,23 @@ def impulse_response(scene: AcousticScene, channels: int = 1) -> NDArray[np.floa
     """[channels, n]: as long as the slowest band takes to fall by 66 dB, at most MAX_LENGTH_S (then faded out).
 
     Two channels are two microphones 18 cm apart whose late reverberation is unrelated. A band that does not decay is
-    taken to decay within MAX_LENGTH_S. Raises InvalidInput where the room's reverberation is not known.
+    taken to decay within MAX_LENGTH_S. T30 as measured in octave bands is within 5 % of the room's times where those of
+    neighbouring bands differ by less than a factor of 1.6. Raises InvalidInput where the room's times are not known.
     """
     if scene.room.rt60_s is None:
         raise InvalidInput("the reverberation of this room is not known, so it has no impulse response")
     rt60 = np.clip(np.nan_to_num(scene.room.rt60_s, nan=MAX_LENGTH_S), 0.02, MAX_LENGTH_S).astype(np.float64)
     box = shoebox(scene)
+    length = int(SAMPLE_RATE * min(1.1 * rt60.max() + mixing_time_s(box), MAX_LENGTH_S))
+    source, listener = np.array(SOURCE) * box.dims, np.array(LISTENER) * box.dims
+    direct = float(np.linalg.norm(source - listener))
     volume = scene.room.volume_m3 or box.volume_m3
     air = np.asarray(scene.room.air_absorption_per_m, np.float64)
-    source, listener = np.array(_SOURCE) * box.dims, np.array(_LISTENER) * box.dims
-    ears = [listener + [side * _EAR_M, 0, 0] for side in ((0,) if channels == 1 else (-1, 1))]
-    length = int(SAMPLE_RATE * min(1.1 * rt60.max() + mixing_time_s(box), MAX_LENGTH_S))
-    result = np.stack(
-        [
-            _early(box, air, source, ear, length) + _late(box, volume, rt60, length, source, ear, seed)
-            for seed, ear in enumerate(ears)
-        ]
-    )
+    result = np.empty((channels, length))
+    for channel, side in enumerate((0.0,) if channels == 1 else (-_EAR_M, _EAR_M)):
+        ear = listener + np.array([side, 0, 0])
+        result[channel] = _early(box, air, source, ear, direct, length)
+        result[channel] += _late(box, volume, rt60, direct, length, seed=channel)
     fade = min(length, SAMPLE_RATE // 50)
     result[:, length - fade :] *= np.cos(np.linspace(0, np.pi / 2, fade)) ** 2
     return result.astype(np.float32)
@@ -80,9 +80,8 @@ def _late_share(seconds: Array, box: Shoebox) -> Array:
     return np.clip(seconds / mixing_time_s(box), 0, 1) ** 2
 
 
-def _early(box: Shoebox, air: Array, source: Array, listener: Array, length: int) -> Array:
+def _early(box: Shoebox, air: Array, source: Array, listener: Array, direct: float, length: int) -> Array:
     """[length]: reflections by image sources (Allen and Berkley, 1979), each with the absorption of walls and air."""
-    direct = float(np.linalg.norm(source - listener))
     reach = direct + mixing_time_s(box) * SPEED_OF_SOUND_M_S
     images, hits = _images(box.dims, source, listener, reach)
     distance = np.linalg.norm(images - listener, axis=1)
@@ -90,7 +89,7 @@ def _early(box: Shoebox, air: Array, source: Array, listener: Array, length: int
     distance, hits = distance[within], hits[within]
     kept = np.log(np.maximum(1 - box.absorption, 1e-12))  # [6, 8]
     gain = np.exp((hits @ kept - np.outer(distance, air)) / 2) / distance[:, None]  # [images, 8]
-    seconds = (distance - direct) / SPEED_OF_SOUND_M_S
+    seconds = np.maximum(distance - direct, 0) / SPEED_OF_SOUND_M_S
     gain *= np.sqrt(1 - _late_share(seconds, box))[:, None]
     start = np.rint(seconds * SAMPLE_RATE).astype(int)
     result = np.zeros(length + _TAPS)
@@ -128,14 +127,12 @@ def _minimum_phase(gain: Array) -> Array:
     return np.asarray(np.fft.irfft(np.exp(np.fft.rfft(cepstrum)), _TAPS))
 
 
-def _late(
-    box: Shoebox, volume: float, rt60: Array, length: int, source: Array, listener: Array, seed: int
-) -> Array:
+def _late(box: Shoebox, volume: float, rt60: Array, direct: float, length: int, seed: int) -> Array:
     """[length]: noise with the energy and the decay that a diffuse field has in each band.
 
     Of energy 1 at one metre, 16 pi / A remains at every place (Kuttruff, section 5.1), A = 0.161 V / T.
     """
-    offset = float(np.linalg.norm(source - listener)) / SPEED_OF_SOUND_M_S
+    offset = direct / SPEED_OF_SOUND_M_S
     seconds = np.arange(length) / SAMPLE_RATE
     share = np.sqrt(_late_share(seconds, box))
     result = np.zeros(length)
@@ -154,14 +151,19 @@ def _octave_noise(length: int, times: Array, seed: int) -> Array:
     [10], so that the decay is the band's own.
     """
     size = 1 << (length - 1).bit_length()
-    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(size))
     octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 1.0) / _LOWEST_HZ)
+    random = np.random.default_rng(seed)
     bands = np.empty((len(times), length))
     for index, (time, weight) in enumerate(zip(times.tolist(), _windows(octaves, times), strict=True)):
-        bands[index] = np.fft.irfft(spectrum * weight, size)[:length]
-        level = np.sqrt((weight**2).sum() / len(weight))
+        inside = np.flatnonzero(weight)
+        spectrum = np.zeros(len(octaves), np.complex128)
+        # where two bands overlap, powers add up only if they are unrelated
+        real, imaginary = random.standard_normal((2, len(inside)))
+        spectrum[inside] = weight[inside] * (real + 1j * imaginary)
+        bands[index] = np.fft.irfft(spectrum, size)[:length]
+        power = (weight**2).mean()
         width = max(int(SAMPLE_RATE * time / 20), 64)
-        bands[index] *= level / np.sqrt(_running_mean(bands[index] ** 2, width) + 1e-12)
+        bands[index] *= np.sqrt(power / np.maximum(_running_mean(bands[index] ** 2, width), 1e-30))
     return bands
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 DIGITS = 6
+_TINY = 1e-12
 
 
 def number(value: float | None) -> float | None:
-    """Rounded to DIGITS significant ones; None for None and for what is not finite."""
+    """Rounded to DIGITS significant ones; 0 for what is _TINY, None for None and for what is not finite."""
     if value is None or not math.isfinite(value):
         return None
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{DIGITS}g}") if abs(value) > _TINY else 0.0
 
 
 def numbers(values: Any) -> list[Any]:

@@ -1,0 +1,6 @@
+// The report of Khronos' glTF validator on a file.
+import fs from "node:fs";
+import validator from "gltf-validator";
+
+const report = await validator.validateBytes(new Uint8Array(fs.readFileSync(process.argv[2])));
+console.log(JSON.stringify(report));
