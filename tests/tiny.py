@@ -1,13 +1,15 @@
 """A model repository of the real shape with graphs of a few nodes: it is built in milliseconds and its sums are known.
 
 The encoder's token is the mean level of a patch (8 frames x 32 bins) in 18 bits, the decoder paints patches of that
-level, and the vocoder plays a fixed carrier at each frame's mean level.
+level, and the vocoder plays a fixed carrier at each frame's mean level. `tests.tiny_maps` is the room model.
 """
 
 from pathlib import Path
 
 import onnx
 import onnx.parser
+
+from tests import tiny_maps
 
 DIGEST = "5eed" * 16
 BATCH = 8
@@ -115,11 +117,17 @@ _MODELS = {
         [("waveform", "FP32", "-1")],
         _FRONT_END | {"context_frames": 32, "weights_digest": DIGEST},
     ),
+    "acoustic_maps": (
+        tiny_maps.GRAPH,
+        tiny_maps.INPUTS,
+        tiny_maps.OUTPUTS,
+        tiny_maps.PARAMETERS | {"weights_digest": DIGEST},
+    ),
 }
 
 
 def build(path: Path, *models: str) -> Path:
-    """Writes `models` (default: all three) into the folder `path`, and returns it."""
+    """Writes `models` (default: all of them) into the folder `path`, and returns it."""
     for name in models or _MODELS:
         graph, inputs, outputs, parameters = _MODELS[name]
         folder = path / name

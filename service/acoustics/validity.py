@@ -70,7 +70,7 @@ def project(maps: AcousticMaps) -> tuple[AcousticMaps, Violations]:
     absorption, reflection, scattering = (
         np.clip(_finite(values), 0, 1) for values in (maps.absorption, maps.reflection, maps.scattering)
     )
-    moved = AcousticMaps(absorption, _lowered(reflection, absorption, np.float32), scattering, impedance)
+    moved = AcousticMaps(absorption, lowered_reflection(reflection, absorption, np.float32), scattering, impedance)
     return moved, inspect(maps)
 
 
@@ -81,7 +81,7 @@ def to_float16(maps: AcousticMaps) -> AcousticMaps:
     """
     absorption = maps.absorption.astype(np.float16)
     impedance = np.clip(maps.impedance, -MAX_FLOAT16_IMPEDANCE, MAX_FLOAT16_IMPEDANCE).astype(np.float16)
-    reflection = _lowered(maps.reflection, absorption, np.float16)
+    reflection = lowered_reflection(maps.reflection, absorption, np.float16)
     return AcousticMaps(absorption, reflection, maps.scattering.astype(np.float16), impedance)
 
 
@@ -114,14 +114,14 @@ def sqrt_error(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(values) / _LEVELS + 1 / (4 * _LEVELS**2), np.float64)
 
 
-def _finite(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.where(np.isfinite(values), values, 0).astype(np.float32)
-
-
-def _lowered(
+def lowered_reflection(
     reflection: NDArray[np.floating], absorption: NDArray[np.floating], dtype: type[np.floating]
 ) -> NDArray[np.floating]:
-    """Reflection rounded to dtype, and never above what absorption leaves."""
+    """Reflection [..., 1] rounded to dtype, and never above what absorption [..., 8] leaves."""
     limit = 1 - absorption.max(axis=-1, keepdims=True).astype(np.float64)
     rounded = np.minimum(reflection, limit).astype(dtype)
     return np.asarray(np.where(rounded > limit, np.nextafter(rounded, dtype(0)), rounded))
+
+
+def _finite(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.where(np.isfinite(values), values, 0).astype(np.float32)
