@@ -14,6 +14,11 @@ _STOPS = (
     *((68, 1, 84), (72, 40, 120), (62, 73, 137), (49, 104, 142), (38, 130, 142)),
     *((31, 158, 137), (53, 183, 121), (110, 206, 88), (181, 222, 43), (253, 231, 37)),
 )
+_LEVELS = 255
+_AT = np.linspace(0, len(_STOPS) - 1, _LEVELS + 1)
+_RAMP = np.stack([np.interp(_AT, range(len(_STOPS)), channel) for channel in np.transpose(_STOPS)], axis=-1)
+_TABLE = np.concatenate([_RAMP, np.zeros((1, 3))]).astype(np.uint8)  # the last is black
+
 _MIN_WIDTH = 320  # pixels: the words under a map need as many
 _BAR_HEIGHT, _MARGIN, _FONT_SIZE = 12, 8, 13
 _COMPRESSION = 1  # PNG's levels beyond cost many times the time for a tenth of the bytes
@@ -76,7 +81,5 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 def _colours(position: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[...] in [0, 1] -> [..., 3]; black where there is no number."""
     known = np.isfinite(position)
-    at = np.where(known, position, 0)
-    stops = np.linspace(0, 1, len(_STOPS))
-    channels = [np.interp(at, stops, channel) for channel in np.transpose(_STOPS)]
-    return np.where(known[..., None], np.stack(channels, axis=-1), 0).astype(np.uint8)
+    step = np.rint(_LEVELS * np.where(known, position, 0)).astype(np.intp)
+    return _TABLE[np.where(known, step, _LEVELS + 1)]
