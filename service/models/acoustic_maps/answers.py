@@ -11,6 +11,7 @@ from service.errors import InvalidInput
 from service.models.acoustic_maps import pictures
 from service.models.acoustic_maps.arrays import to_arrays
 from service.models.acoustic_maps.formats import (
+    canonical,
     engine_pack,
     glb,
     habitat,
@@ -29,7 +30,7 @@ from service.models.acoustic_maps.options import AnswerOptions, FormatName
 from service.models.acoustic_maps.prediction import Prediction
 from service.models.acoustic_maps.sound import Sound
 from service.models.acoustic_maps.summary import summary
-from service.tensors import to_npz, to_safetensors
+from service.tensors import Tensors, to_npz, to_safetensors
 from service.web.negotiation import negotiate
 
 JSON, PNG, ZIP = "application/json", "image/png", engine_pack.MEDIA_TYPE
@@ -94,6 +95,10 @@ def _summary(result: Result, scene: AcousticScene, *, mesh: bool = False) -> byt
     return summary(scene, result.prediction, result.sound, result.model, result.options.frame, mesh=mesh)
 
 
+def _arrays(write: Callable[[Tensors], bytes]) -> Callable[[Result, AcousticScene], bytes]:
+    return lambda result, scene: write(canonical.arrays(scene, result.options.frame))
+
+
 def _document(of: Callable[[AcousticScene], Mapping[str, Any]]) -> Callable[[Result, AcousticScene], bytes]:
     return lambda _, scene: to_json(of(scene))
 
@@ -119,7 +124,9 @@ FORMATS: Mapping[FormatName, Format] = {
     "picture": MapFormat(PNG, "one map in colours, with a scale bar", _PICTURED, ("absorption",), _picture),
     "glb": SceneFormat(glb.MEDIA_TYPE, "binary glTF with acoustics on every vertex", lambda _, scene: glb.glb(scene)),
     "room-ir": SceneFormat(
-        impulse_response.MEDIA_TYPE, "impulse response without the direct sound", lambda _, s: impulse_response.wav(s)
+        impulse_response.MEDIA_TYPE,
+        "impulse response without the direct sound",
+        lambda result, scene: impulse_response.wav(scene, result.options.channels),
     ),
     "engine-pack": SceneFormat(ZIP, "the files of every engine, and what they are", _mapped(engine_pack.engine_pack)),
     "steam-audio": SceneFormat(ZIP, "OBJ, MTL, materials, and arrays to map", _mapped(engine_pack.steam_audio_pack)),
@@ -127,6 +134,8 @@ FORMATS: Mapping[FormatName, Format] = {
     "pictures": MapFormat(ZIP, "a picture of every map, view and band", _PICTURED, _PICTURED, _pictures),
     "textures": MapFormat(ZIP, "sqrt-coded RGB textures of every view", _TEXTURED, _TEXTURED, _textures),
     "scene": SceneFormat(JSON, "the summary with the mesh", lambda result, scene: _summary(result, scene, mesh=True)),
+    "scene-npz": SceneFormat(NPZ, "the mesh, its materials and the cameras as numpy arrays", _arrays(to_npz)),
+    "scene-safetensors": SceneFormat(SAFETENSORS, "the same as safetensors", _arrays(to_safetensors)),
     "resonance-audio": SceneFormat(JSON, "shoebox, named materials, decay times", _document(resonance_audio.document)),
     "meta-xr": SceneFormat(JSON, "material curves and shoebox", _document(meta_xr.document)),
     "realitykit": SceneFormat(JSON, "absorption and scattering by frequency", _document(realitykit.document)),

@@ -21,6 +21,8 @@ FormatName = Literal[
     "pictures",
     "textures",
     "scene",
+    "scene-npz",
+    "scene-safetensors",
     "resonance-audio",
     "meta-xr",
     "realitykit",
@@ -66,3 +68,4 @@ class AnswerOptions(BaseModel):
         description="How Steam Audio's three bands come from eight: by what overlaps, or the values at 250 Hz, 1 and "
         "4 kHz that its own presets have. For steam-audio, unity and engine-pack.",
     )
+    channels: int = Field(1, ge=1, le=2, description="Of room-ir: one, or two microphones 18 cm apart.")

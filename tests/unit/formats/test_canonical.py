@@ -40,6 +40,10 @@ def test_the_document_says_everything_that_is_known() -> None:
     assert room["rt60_s"] == pytest.approx(RT60.tolist())
     assert room["air"]["m_per_m"] == pytest.approx(AIR.tolist())
     assert room["up"] == [0, 1, 0]
+    energy = np.exp(-6 * np.log(10) * np.array([0.05, 0.08]) / 0.55)  # at 1 kHz
+    assert [room["c50_db"][3], room["c80_db"][3]] == pytest.approx(10 * np.log10(1 / energy - 1), rel=1e-4)
+    assert room["d50"][3] == pytest.approx(1 - energy[0], rel=1e-4)
+    assert room["critical_distance_m"][3] == pytest.approx(0.0566 * np.sqrt(SCENE.room.volume_m3 / 0.55), rel=1e-3)
     carpet = scene["materials"][1]
     assert carpet["label"] == "carpet"
     assert carpet["absorption"] == pytest.approx([0.02, 0.06, 0.14, 0.37, 0.6, 0.65, 0.65, 0.7])
@@ -55,6 +59,8 @@ def test_what_is_not_known_is_null() -> None:
     room = json.loads(scene_json(replace(SCENE, room=endless)))["room"]
     assert room["rt60_s"][:2] == [None, 0.5]
     assert room["volume_m3"] is None
+    assert room["c50_db"][0] is None
+    assert room["critical_distance_m"] == [None] * 8
     assert room["dims_m"] is None
     assert document(furnished_box(rt60=None))["room"]["rt60_s"] is None
 

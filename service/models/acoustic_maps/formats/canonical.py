@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from service.acoustics.bands import BANDS_HZ
+from service.acoustics.clarity import clarity_db, critical_distance_from_rt60, definition
 from service.acoustics.scene import AcousticScene, Camera, Material, Room, Surface
 from service.models.acoustic_maps.formats import meta_xr, openxr, resonance_audio, steam_audio, wwise
 from service.models.acoustic_maps.formats.axes import Frame, FrameName
@@ -105,7 +106,14 @@ def presets(item: Material) -> dict[str, Any]:
 
 
 def room(room: Room, frame: Frame) -> dict[str, Any]:
-    """Values of the whole room; null where what was seen does not determine them."""
+    """Values of the whole room; null where what was seen does not determine them.
+
+    Clarity (C50, C80), definition (D50) and the distance at which direct and reverberant sound are equal follow from
+    the reverberation times, as in a diffuse field.
+    """
+    rt60 = np.full(len(BANDS_HZ), np.nan) if room.rt60_s is None else np.asarray(room.rt60_s, np.float64)
+    rt60 = np.where(np.isfinite(rt60) & (rt60 > 0), rt60, np.nan)
+    critical = critical_distance_from_rt60(room.volume_m3, rt60) if room.volume_m3 else np.full(len(BANDS_HZ), np.nan)
     return {
         "volume_m3": number(room.volume_m3),
         "surface_m2": number(room.surface_m2),
@@ -113,6 +121,10 @@ def room(room: Room, frame: Frame) -> dict[str, Any]:
         "up": numbers(frame.directions(room.up)),
         "rt60_s": None if room.rt60_s is None else numbers(room.rt60_s),
         "rt60_method": room.rt60_method,
+        "c50_db": numbers(clarity_db(rt60, 0.05)),
+        "c80_db": numbers(clarity_db(rt60, 0.08)),
+        "d50": numbers(definition(rt60)),
+        "critical_distance_m": numbers(critical),
         "air": {"m_per_m": numbers(room.air_absorption_per_m)},
         "seen_area_fraction": number(room.seen_area_fraction),
     }
