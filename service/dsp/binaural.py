@@ -32,7 +32,7 @@ HEAD_RADIUS_M = 0.0875
 SPEED_OF_SOUND_M_S = 343.0
 
 _LAG_STEP_S = 10e-6
-_NEWTON_STEPS = 3
+_NEWTON_STEPS = 2
 _NEGLIGIBLE = 1e-12  # of the largest power: rounding, whose phase means nothing
 _SIZE_MULTIPLE = 512  # of transform lengths, which then have small factors
 

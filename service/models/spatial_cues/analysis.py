@@ -65,7 +65,7 @@ class Listener:
         self._estimator = _estimator(
             self._rate, window, itd_band_hz=LOWPASS_BAND_HZ if options.itd_lowpass else ITD_BAND_HZ
         )
-        self._cutter = WindowCutter(self._clock.windows(window), window)
+        self._cutter = WindowCutter(self._clock.windows(window), window, max_samples=1 << 18)
         self._identical = True
         self._response: list[NDArray[np.float32]] = []
 
