@@ -1,7 +1,7 @@
 """Held-out rooms, what is true of them, and what somebody who never looked would say."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
@@ -20,14 +20,13 @@ from export.vggt_audio.scenes import Scene
 Array = NDArray[np.float64]
 Maps = dict[str, NDArray[Any]]
 
-PARTICLES = 12_000
-
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
     """A scene and its truth."""
 
     scene: Scene
+    particles: int = 12_000  # of the Monte Carlo: a few per cent of noise in the worst bands
 
     @cached_property
     def truth(self) -> Maps:
@@ -36,7 +35,7 @@ class HeldOut:
     @cached_property
     def rt60(self) -> Array:
         """[8] seconds, by Monte Carlo in the furnished room."""
-        return self.scene.rt60(PARTICLES)
+        return self.scene.rt60(self.particles)
 
     @property
     def volume_m3(self) -> float:
@@ -74,7 +73,7 @@ class HeldOut:
             self.scene.room.geometry,
             np.tile(mean.absorption, (finishes, 1)),
             np.full(finishes, mean.scattering),
-            PARTICLES,
+            self.particles,
         )
 
 
@@ -141,11 +140,16 @@ class Scores:
 
     @classmethod
     def mean(cls, scores: Sequence[Self]) -> Self:
-        """Over rooms: the mean, but of RT60 the median, which a room without an answer does not move."""
-        means = {
-            f.name: np.nanmean([getattr(s, f.name) for s in scores], axis=0) for f in fields(cls) if f.name != "rt60"
-        }
-        return cls(**means, rt60=np.nanmedian([score.rt60 for score in scores], axis=0))
+        """Over rooms: the mean, but of RT60 the median; without the rooms that have no answer."""
+        names = [field.name for field in fields(cls) if field.name != "rt60"]
+        means = {name: _known(np.mean, [getattr(score, name) for score in scores]) for name in names}
+        return cls(**means, rt60=_known(np.median, [score.rt60 for score in scores]))
+
+
+def _known(average: Callable[..., Any], rows: Sequence[Any]) -> Any:
+    """The average over the rows that are numbers; NaN if there is none."""
+    numbers = [row for row in rows if np.isfinite(row).all()]
+    return average(numbers, axis=0) if numbers else np.full_like(rows[0], np.nan)
 
 
 def _nearest(absorption: NDArray[np.floating]) -> NDArray[np.intp]:
