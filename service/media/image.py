@@ -33,7 +33,7 @@ MAX_ASPECT = 10  # longer side over shorter side
 MAX_JPEG_SCANS = 128  # encoders write about ten; each costs a pass over the whole picture
 
 WHITE = 255
-_DRAFT = 4  # a JPEG is decoded at a reduced size that is still so many times what is needed
+_DRAFT = 3  # a JPEG is decoded at a reduced size that is still so many times what is needed
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
