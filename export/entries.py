@@ -48,13 +48,15 @@ class Case:
 
 
 class ServedGraph(nn.Module, ABC):
-    """What is served: the argument names of forward() and `output` are the tensor names of config.pbtxt.
+    """What is served: the argument names of forward() and `outputs` are the tensor names of config.pbtxt.
+
+    forward() gives a tensor, or a tuple of as many as there are outputs, in their order.
 
     A graph is measured in steps, the smallest unit that its time axis grows by. forward() takes and gives float32
     whatever precision the model inside it computes in.
     """
 
-    output: ClassVar[str]
+    outputs: ClassVar[tuple[str, ...]]
     max_steps: int
 
     def __init__(self, model: nn.Module) -> None:
@@ -78,6 +80,11 @@ class ServedGraph(nn.Module, ABC):
     @abstractmethod
     def measure(self, cases: Sequence[Case], precision: Precision) -> list[Measure]:
         """How far answers are from this graph's own, against the limits of that precision."""
+
+    def answer(self, inputs: Named) -> Named:
+        """What forward() gives, by name."""
+        values = self(**inputs)
+        return dict(zip(self.outputs, values if isinstance(values, tuple) else (values,), strict=True))
 
     def half(self) -> Self:
         """Weights and activations in float16."""

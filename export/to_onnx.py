@@ -34,7 +34,7 @@ def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
             verbose=False,
             opset_version=OPSET,
             input_names=list(example),
-            output_names=[graph.output],
+            output_names=list(graph.outputs),
             dynamic_shapes=graph.dynamic_shapes(),
         )
     if program is None:

@@ -27,28 +27,31 @@ def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
 
 
 def check(content: bytes, config: ModelConfig) -> None:
-    """The arguments must be the inputs of config.pbtxt. Raises ExportError.
+    """The arguments must be the inputs of config.pbtxt, the answers as many as its outputs. Raises ExportError.
 
     TorchScript states neither dtypes nor dims, and names no output: answers are checked when they are proven.
     """
     schema = _load(content).forward.schema
     arguments = {argument.name for argument in schema.arguments} - {"self"}
     promised = signature(config)
-    if arguments != promised.inputs.keys() or len(promised.outputs) != 1 or str(schema.returns[0].type) != "Tensor":
+    returned = schema.returns[0].type
+    answers = [kind.kind() for kind in (returned.elements() if returned.kind() == "TupleType" else [returned])]
+    if arguments != promised.inputs.keys() or answers != ["TensorType"] * len(promised.outputs):
         raise ExportError(f"{config.name} breaks its configuration: {schema}, promised {promised}")
 
 
 class Runner:
-    """The file as a server runs it: one output, named by the configuration."""
+    """The file as a server runs it: outputs in the order of the configuration, which names them."""
 
     def __init__(self, content: bytes, config: ModelConfig) -> None:
         self._module = _load(content)
-        self._output = config.output[0].name
+        self._names = [output.name for output in config.output]
 
     def __call__(self, inputs: Arrays) -> Arrays:
         with torch.inference_mode():
             answer = self._module(**{name: torch.from_numpy(array) for name, array in inputs.items()})
-        return {self._output: answer.numpy()}
+        values = answer if isinstance(answer, tuple) else (answer,)
+        return {name: value.numpy() for name, value in zip(self._names, values, strict=True)}
 
 
 def _load(content: bytes) -> Any:

@@ -71,7 +71,7 @@ class Aggregator(nn.Module):
         size = self.patch_embed.patch_embed.proj.kernel_size[0]
         rows, columns = height // size, width // size
         images = (images - self._resnet_mean) / self._resnet_std
-        patches = self.patch_embed(images.flatten(0, 1).to(self.camera_token.dtype)).unflatten(0, (batch, frames))
+        patches = self.patch_embed(images.flatten(0, 1)).unflatten(0, (batch, frames))
         special = self._special(batch, frames, audio_features, audio_valid)
         x = torch.cat([special.to(patches.dtype), patches], dim=2)  # [B, S, P, width]
         in_frame = rotation(grid_positions(rows, columns, self.patch_start, x.device), self.head_width, self.rope_base)

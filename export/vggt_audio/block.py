@@ -17,7 +17,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, out or width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype))))
 
 
 class LayerScale(nn.Module):
@@ -39,23 +39,34 @@ class Attention(nn.Module):
         self.heads = heads
         self.head_width = width // heads
         self.qkv = nn.Linear(width, 3 * width)
-        self.q_norm = nn.LayerNorm(self.head_width) if qk_norm else nn.Identity()
-        self.k_norm = nn.LayerNorm(self.head_width) if qk_norm else nn.Identity()
+        self.qk_norm = qk_norm
+        if qk_norm:
+            self.q_norm = nn.LayerNorm(self.head_width)
+            self.k_norm = nn.LayerNorm(self.head_width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """x [B, N, W]; rotation for N tokens."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, self.head_width)).permute(2, 0, 3, 1, 4).unbind(0)
-        q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (
+            self.qkv(x.to(self.qkv.weight.dtype))
+            .unflatten(2, (3, self.heads, self.head_width))
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
+        if self.qk_norm:
+            q, k = self.q_norm(q.to(self.q_norm.weight.dtype)), self.k_norm(k.to(self.k_norm.weight.dtype))
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        # Under autocast the norms give float32 beside values of half precision.
+        # Norms and rotation give float32 beside values that may be of half precision.
         y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)  # [B, heads, N, W / heads]
         return self.proj(y.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
-    """x + scale(attention(norm(x))), then x + scale(mlp(norm(x)))."""
+    """x + scale(attention(norm(x))), then x + scale(mlp(norm(x))).
+
+    The sum, norms and scales have the precision of x; the linear maps may have a lower one.
+    """
 
     def __init__(
         self, width: int, heads: int, mlp_ratio: float, layer_scale: float, qk_norm: bool = False, eps: float = 1e-5

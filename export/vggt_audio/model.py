@@ -25,6 +25,7 @@ from export.vggt_audio.vit import VisionTransformer
 class VGGTAudioConfig:
     """The defaults are VGGT-1B with audio; `layers` are the pairs of blocks whose tokens the heads read."""
 
+    metric: bool = True  # trained to answer in metres; False: in a unit of its own for each scene
     img_size: int = 518  # the size that position embeddings are stored for; any multiple of patch_size is taken
     patch_size: int = 14
     embed_dim: int = 1024
@@ -73,7 +74,8 @@ class VGGTAudioConfig:
             raise ValueError(f"two axes of pairs do not fit {self.embed_dim // self.num_heads} channels a head")
 
 
-VGGT_1B = VGGTAudioConfig()
+# Its published weights know no metres; the sound features are those that are served.
+VGGT_1B = VGGTAudioConfig(metric=False, audio_feature_dim=256)
 # Without a point head: points are unprojected from depth and cameras, which Wang et al. found more exact than a head.
 SMALL = VGGTAudioConfig(
     img_size=224,

@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines [N, head width], float32: computed once for all blocks of a forward pass."""
+    """Cosines, and sines with the sign that they have in the sum, [N, head width], float32.
+
+    Computed once for all blocks of a forward pass.
+    """
 
     cos: Tensor
     sin: Tensor
@@ -30,13 +33,12 @@ def rotation(positions: Tensor, head_width: int, base: float) -> Rotation:
     n = head_width // 4
     frequency = base ** (-torch.arange(n, device=positions.device, dtype=torch.float32) / n)
     angle = positions[..., None].float() * frequency  # [N, 2, n]
-    angle = torch.cat([angle, angle], dim=-1).flatten(1)  # element i pairs with element i + n of its half
-    return Rotation(angle.cos(), angle.sin())
+    cos, sin = angle.cos(), angle.sin()
+    return Rotation(torch.cat([cos, cos], dim=-1).flatten(1), torch.cat([-sin, sin], dim=-1).flatten(1))
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """x [..., N, head width] -> float32, (a, b) -> (a cos - b sin, b cos + a sin) for each pair."""
+    """x [..., N, head width] -> float32: (a, b) to (a cos - b sin, b cos + a sin), of each axis its a, then its b."""
     x = x.float()
-    a, b = x.unflatten(-1, (2, 2, x.shape[-1] // 4)).unbind(-2)
-    turned = torch.stack([-b, a], dim=-2).flatten(-3)
-    return x * by.cos + turned * by.sin
+    y_a, y_b, x_a, x_b = x.chunk(4, dim=-1)
+    return x * by.cos + torch.cat([y_b, y_a, x_b, x_a], dim=-1) * by.sin

@@ -17,7 +17,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, 3, H, W] -> [N, W', H / patch, W / patch]."""
-        return self.proj(images)
+        return self.proj(images.to(self.proj.weight.dtype))
 
 
 class VisionTransformer(nn.Module):

@@ -17,7 +17,7 @@ MEL = MelConfig()
 class VocoderGraph(ServedGraph):
     """mel [B, T, F] FP32 -> waveform [B, T * hop] FP32. One step is one frame; there is no longest clip."""
 
-    output = "waveform"
+    outputs = ("waveform",)
     max_steps = 1024
     model: Vocoder
 
@@ -43,7 +43,7 @@ class VocoderGraph(ServedGraph):
     def measure(self, cases: Sequence[Case], precision: Precision) -> list[Measure]:
         error = power = worst = 0.0
         for case in cases:
-            expected, answer = self(**case.inputs), case.answer[self.output]
+            expected, answer = self(**case.inputs), case.answer["waveform"]
             error += float((expected - answer).square().sum())
             power += float(expected.square().sum())
             worst = max(worst, float((expected - answer).abs().max()))

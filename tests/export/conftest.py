@@ -11,8 +11,10 @@ from export.entries import Entry, Measure, discover
 from export.publish import publish
 from export.vocoder.model import VocoderConfig
 from export.weights import Weights
+from tests.export.test_vggt_model import TINY
 
 CONFIGS: dict[str, Any] = {
+    "acoustic_maps": replace(TINY, audio_feature_dim=256, camera_iterations=1),
     "tokenizer": replace(SMALL, width=32, layers=1, heads=2, head_width=32),
     "vocoder": VocoderConfig(width=32, layers=1),
 }

@@ -21,6 +21,8 @@ from export.entries import discover
 from export.errors import ExportError
 from export.mel import MelConfig
 from export.publish import REVIEWED
+from export.vggt_audio.audio_features import AudioFeatureExtractor
+from export.vggt_audio.graph import MAX_VIEWS
 
 ENCODER = (REVIEWED / "tokenizer_encoder" / "config.pbtxt").read_text()
 MODELS = sorted(path.parent.name for path in REVIEWED.glob("*/config.pbtxt"))
@@ -64,7 +66,7 @@ def test_configurations_load_without_a_gpu_and_bound_their_queue(model: str) -> 
         assert all(sample.batch_size <= config.max_batch_size for sample in config.model_warmup)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["tokenizer_decoder", "tokenizer_encoder", "vocoder"])
 def test_the_front_end_in_the_configuration_is_the_one_of_training(model: str) -> None:
     stated = parameters(read_config(REVIEWED / model / "config.pbtxt"))
     mel = MelConfig()
@@ -77,6 +79,18 @@ def test_the_front_end_in_the_configuration_is_the_one_of_training(model: str) -
         assert (float(stated["f_min"]), float(stated["f_max"])) == (mel.f_min, mel.f_max)
         assert stated["mel_scale"] == "htk"
         assert float(stated["db_reference"]) == pytest.approx(mel.db_reference, abs=1e-4)
+
+
+def test_what_the_room_model_hears_is_what_it_was_trained_on() -> None:
+    stated = parameters(read_config(REVIEWED / "acoustic_maps" / "config.pbtxt"))
+    extractor = AudioFeatureExtractor()
+    assert stated["audio_feature"] == "log_mel"
+    assert int(stated["sample_rate"]) == extractor.sample_rate
+    assert int(stated["n_fft"]) == extractor.n_fft
+    assert int(stated["hop_length"]) == extractor.hop_length
+    assert int(stated["n_mels"]) * 2 == int(stated["audio_feature_dim"]) == extractor.output_dim
+    assert float(stated["audio_window_s"]) == 2 * extractor.reach_s
+    assert int(stated["max_views"]) == MAX_VIEWS
 
 
 def test_a_graph_with_other_names_dtypes_or_dims_is_refused() -> None:

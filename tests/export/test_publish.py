@@ -106,9 +106,10 @@ def test_torchscript_answers_as_onnx_does_and_is_bound_to_no_device(exported: Ex
         config = read_config(folder / "configs" / "torchscript.pbtxt")
         example = entry.build(exported.weights[model]).example(2, 11, seed=9)
         inputs = {name: tensor.numpy() for name, tensor in example.items()}
-        (expected,) = _session(exported, model).run(None, inputs)
-        (answer,) = Runner(content, config)(inputs).values()
-        np.testing.assert_allclose(answer, expected, atol=1e-3)
+        session = _session(exported, model)
+        answer = Runner(content, config)(inputs)
+        for output, expected in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+            np.testing.assert_allclose(answer[output.name], expected, atol=1e-3)
         assert b"torch.device(" not in b"".join(_code(content))
 
 

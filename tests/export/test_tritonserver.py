@@ -11,7 +11,7 @@ from tests.export.conftest import Exported
 
 pytestmark = pytest.mark.tritonserver
 
-TRITON_TYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}
+TRITON_TYPES = {"bool": "BOOL", "float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8"}
 
 
 @pytest.mark.parametrize("config_name", [None, "torchscript"])
@@ -28,12 +28,14 @@ def test_the_real_server_answers_as_the_file_does(
             session = InferenceSession(
                 exported.repository / model / "1" / "model.onnx", providers=["CPUExecutionProvider"]
             )
-            (expected,) = session.run(None, inputs)
+            names = [output.name for output in config.output]
+            expected = dict(zip(names, session.run(names, inputs), strict=True))
             request = []
             for name, array in inputs.items():
                 request.append(InferInput(name, list(array.shape), TRITON_TYPES[str(array.dtype)]))
                 request[-1].set_data_from_numpy(array)
-            answer = client.infer(model, request).as_numpy(config.output[0].name)
-            assert answer.dtype == expected.dtype
-            np.testing.assert_allclose(answer, expected, atol=1e-3)
+            answer = client.infer(model, request)
+            for name, array in expected.items():
+                assert answer.as_numpy(name).dtype == array.dtype
+                np.testing.assert_allclose(answer.as_numpy(name), array, atol=1e-3)
     server.kill()
