@@ -47,8 +47,8 @@ class Recording:
         """Raises as `open_audio`, and InvalidInput for more than two channels."""
         stream = open_audio(self.file, self.content_type or None, max_audio_s=self.max_audio_s)
         if stream.channels > 2:
-            stream.__exit__(None, None, None)
-            raise InvalidInput(f"the audio has {stream.channels} channels; accepted are mono and binaural")
+            with stream:
+                raise InvalidInput(f"the audio has {stream.channels} channels; accepted are mono and binaural")
         return stream
 
     def middle_s(self) -> Fraction:
