@@ -102,13 +102,14 @@ def _read(energy: Array, onset: int, sample_rate: int) -> list[float]:
     """The fields of RoomParameters of one band."""
     if not energy[onset:].any() or np.isnan(energy[0]):
         return [float("nan")] * 7
-    knee, tail, lag = _end(energy[onset:], sample_rate)
+    end = _end(energy[onset:], sample_rate)
+    knee, tail, lag = end or (len(energy) - onset, 0.0, 0.0)
     # What a zero-phase filter puts ahead of the direct sound belongs to it.
     heard = energy[onset : onset + knee].copy()
     heard[0] += energy[:onset].sum()
     decay = schroeder(heard) + tail
     levels = level_db(decay)
-    usable = levels[-1] + _HEADROOM_DB
+    usable = levels[-1] + _HEADROOM_DB if end else 0.0
     times = [
         float(decay_time(levels, 1 / sample_rate, limits)) if limits[1] >= usable else float("nan")
         for limits in (EDT_DB, T20_DB, T30_DB)
@@ -125,18 +126,18 @@ def _ratio_db(total: float, late: float) -> float:
     return 10 * float(np.log10((total - late) / late)) if 0 < late < total else float("inf" if late <= 0 else "-inf")
 
 
-def _end(energy: Array, sample_rate: int) -> tuple[int, float, float]:
-    """Where the decay meets the noise, the energy that would have come after that, and its mean delay in seconds."""
+def _end(energy: Array, sample_rate: int) -> tuple[int, float, float] | None:
+    """The sample at which the decay meets the noise, the energy that would have come after it, and that energy's mean
+    delay in seconds; None where nothing stands out from the noise."""
     block = max(1, min(round(_BLOCK_S * sample_rate), len(energy) // 50))
     count = len(energy) // block
     means = energy[: count * block].reshape(count, block).mean(axis=1)
     peak, noise_from = int(means.argmax()), int(count * (1 - _NOISE_SHARE))
-    knee = count
-    slope = 0.0
+    found = None
     with np.errstate(divide="ignore"):
         levels = 10 * np.log10(means)
     for _ in range(_ROUNDS):
-        noise = means[max(noise_from, 0) :].mean()
+        noise = means[noise_from:].mean()
         if noise <= 0:
             return len(energy), 0.0, 0.0
         floor = 10 * np.log10(noise)
@@ -148,11 +149,8 @@ def _end(energy: Array, sample_rate: int) -> tuple[int, float, float]:
         if slope >= 0:
             break
         knee = int(np.clip((floor - start) / slope, last, count))
+        lag = -10 / np.log(10) / slope * block  # samples in which the energy falls to 1 / e
+        found = knee * block, float(10 ** ((start + slope * knee) / 10) * lag), float(lag / sample_rate)
         # Noise for the next round: from where the decay is 10 dB below it, if that leaves enough
         noise_from = min(int(knee - _HEADROOM_DB / slope), int(count * (1 - _NOISE_SHARE)))
-    if slope >= 0:
-        return len(energy), 0.0, 0.0
-    lag_blocks = -10 / np.log(10) / slope
-    end = knee * block
-    tail = 10 ** ((start + slope * knee) / 10) * lag_blocks * block
-    return end, float(tail), float(lag_blocks * block / sample_rate)
+    return found
