@@ -110,8 +110,8 @@ def camera(position: Sequence[float], yaw: float, pitch: float = 0.0, roll: floa
     return pose
 
 
-def cameras(room: BoxRoom, count: int, chance: np.random.Generator) -> list[Array]:
-    """Spread views: a free place in each corner in turn, looking across the room, alternately up and down."""
+def cameras(room: BoxRoom, count: int, chance: np.random.Generator, tilt: float = 0.25) -> list[Array]:
+    """Spread views: a free place in each corner in turn, looking across the room, by pairs down and up by `tilt`."""
     poses: list[Array] = []
     while len(poses) < count:
         corner = np.array([[0.18, 0.18], [0.82, 0.82], [0.82, 0.18], [0.18, 0.82]][len(poses) % 4])
@@ -119,7 +119,7 @@ def cameras(room: BoxRoom, count: int, chance: np.random.Generator) -> list[Arra
         position = np.array([*place, chance.uniform(1.3, 1.7)])
         if room.free(position):
             across = np.array(room.dims[:2]) / 2 - place
-            pitch = chance.normal(0, 0.12) + (0.25 if len(poses) // 2 % 2 else -0.25)
+            pitch = chance.normal(0, 0.12) + (tilt if len(poses) // 2 % 2 else -tilt)
             poses.append(camera(position, np.arctan2(across[1], across[0]) + chance.normal(0, 0.25), pitch))
     return poses
 

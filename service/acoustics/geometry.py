@@ -5,7 +5,7 @@ of its own frame to the pixel (fx x / z + cx, fy y / z + cy); pixel (0, 0) is th
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Cameras:
         matrices[:, :3, 3] = self.centers
         return matrices
 
-    def rays(self, rows: Array, columns: Array) -> Array:
+    def rays(self, rows: NDArray[Any], columns: NDArray[Any]) -> Array:
         """[S, h, w, 3] in each camera's frame, with z = 1, through the pixels rows [h] x columns [w]."""
         k = self.intrinsics
         rays = np.ones((len(k), len(rows), len(columns), 3))
@@ -76,7 +76,7 @@ class Cameras:
         """Directions [S, h, w, 3] of each camera's frame, turned into the world's."""
         return (vectors.reshape(len(vectors), -1, 3) @ self.rotation).reshape(vectors.shape)
 
-    def unproject(self, depth: Array, rows: Array, columns: Array) -> Array:
+    def unproject(self, depth: Array, rows: NDArray[Any], columns: NDArray[Any]) -> Array:
         """World points [S, h, w, 3] of depth [S, h, w] (along the optical axis) at pixels rows [h] x columns [w]."""
         return self.to_world(self.rays(rows, columns) * depth[..., None]) + self.centers[:, None, None]
 

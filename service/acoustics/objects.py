@@ -17,10 +17,12 @@ _LEAST_SAMPLES = 6
 _LEAST_AREA = 0.0005  # of the hull's: less is noise
 _TOUCHING = 0.015  # of the diagonal: nearer to a wall than this stands against it
 _LOW = 0.06  # of the diagonal: what ends this near to the floor, and hides it, stands on it
-_VISIBLE = 0.4  # share of an area that must be seen for it to be free
+_OPEN = 0.7  # share of the floor below that must be seen for it to be free
+_VISIBLE = 0.4  # share of a footprint that must be seen from above for it to be that of one thing
+_SMALL = 0.1  # of the floor: no more is hidden under what is not seen from above
 _STRAY = 0.01  # share of an object's area that may lie beyond its box, at each face
 _WHOLE = 0.6  # a view counts for a cell if it shows this share of what the best view of it shows
-_ALIGNED = 0.4  # resultant of the doubled doubled angles above which an object has a direction of its own
+_ALIGNED = 0.4  # resultant of the fourfold angles above which an object has a direction of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,14 +150,16 @@ def _complete(axes: Array, low: Array, high: Array, areas: Array, sums: Array, h
     closed body is zero); what is solid has the faces of its box, as far as it fills it from above; and a face that
     nobody saw is made of what its opposite is, or the whole object."""
     solid = np.zeros(len(low), bool)
+    flat = np.prod((high - low)[:, :2], axis=1)
+    # several things taken for one would stand on more floor than they do
+    compact = (areas[:, 5] > _VISIBLE * flat) | (flat < _SMALL * hull.dims[0] * hull.dims[1])
     for number in range(len(low)):
         local = floor.centers @ axes[number].T
         under = ((local[:, :2] > low[number, :2]) & (local[:, :2] < high[number, :2])).all(axis=1)
         near = low[number, 2] - hull.low[2] < _LOW * hull.diagonal
-        solid[number] = near and not (under.any() and floor.seen[under].mean() > _VISIBLE)
+        solid[number] = near and compact[number] and not (under.any() and floor.seen[under].mean() > _OPEN)
     low = np.where(solid[:, None] & [False, False, True], hull.low[2], low)
     width = high - low
-    flat = width[:, 0] * width[:, 1]
     touching = _touching(axes, low, high, hull)
     lidless = solid & (areas[:, 5] < _VISIBLE * flat)  # taller than the cameras, or up to the ceiling
     filled = np.where(lidless, 1, np.minimum(areas[:, 5] / flat, 1))

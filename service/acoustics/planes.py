@@ -1,10 +1,13 @@
 """Where a flat surface lies along its normal, in a noisy cloud of samples with other things in it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from service.acoustics.geometry import Array
 
 MAX_NOISE = 0.06  # of the depth, relative: beyond this, planes of a room cannot be told apart
+_BLURRED_STEPS = 3
 
 
 def outermost(along: Array, weights: Array, kernel: float, least: float) -> float | None:
@@ -17,26 +20,45 @@ def outermost(along: Array, weights: Array, kernel: float, least: float) -> floa
     return float(values[dense[-1]]) if dense.size else None
 
 
-def settle(along: Array, weights: Array, reach: Array, start: float, noise: float, floor: float) -> tuple[float, float]:
-    """The plane near `start` that coordinates [N] `along` its normal crowd around, and how noisy they are.
+@dataclass(frozen=True)
+class Spread:
+    """How far samples of a plane lie off it: standard deviations of what grows with the distance and of what does not.
 
-    `reach` [N]: each sample's distance from its camera along the normal, which its depth noise is proportional to;
-    `noise`: what to begin with, relative to it; `floor`: tolerance, in units of length, that is always granted.
-    Returns (offset, noise). Moves to the weighted median of what is near until it stays there.
+    `noise` is relative to a sample's distance from its camera along the normal; `slack` is a length.
     """
-    offset = start
-    for _ in range(8):
-        near = np.abs(along - offset) < np.maximum(3 * noise * reach, floor)
+
+    noise: float
+    slack: float
+
+    def tolerance(self, reach: Array) -> Array:
+        """[N] distances from the plane within which samples, `reach` [N] in front of their cameras, are of it."""
+        return np.maximum(3 * self.noise * reach, 3 * self.slack)
+
+
+def settle(
+    along: Array, weights: Array, reach: Array, start: float, spread: Spread, blur: float
+) -> tuple[float, Spread]:
+    """The plane near `start` that coordinates [N] `along` its normal crowd around, and how closely they do.
+
+    `reach` [N]: each sample's distance from its camera along the normal. `spread`: what it is at least; it is at most
+    MAX_NOISE and ten times as slack. Moves to the weighted median of what is near until it stays there: within `blur`
+    at first, then within what the spread allows.
+    """
+    offset, least = start, spread
+    for step in range(10):
+        near = np.abs(along - offset) < np.maximum(spread.tolerance(reach), blur if step < _BLURRED_STEPS else 0)
         if not near.any():
             break
         moved = weighted_median(along[near], weights[near])
-        residual = np.abs(along[near] - moved) / np.maximum(reach[near], 1e-9)
-        noise = float(np.clip(1.4826 * weighted_median(residual, weights[near]), noise, MAX_NOISE))
-        settled = abs(moved - offset) < 1e-3 * floor
+        residual = np.abs(along[near] - moved)
+        slack = 1.4826 * weighted_median(residual, weights[near])
+        noise = 1.4826 * weighted_median(residual / np.maximum(reach[near], 1e-9), weights[near])
+        spread = Spread(np.clip(noise, least.noise, MAX_NOISE), np.clip(slack, least.slack, 10 * least.slack))
+        settled = abs(moved - offset) < 0.01 * least.slack
         offset = moved
-        if settled:
+        if settled and step >= _BLURRED_STEPS:
             break
-    return offset, noise
+    return offset, spread
 
 
 def weighted_median(values: Array, weights: Array) -> float:

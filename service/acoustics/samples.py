@@ -90,20 +90,21 @@ def check(maps: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
 def sample(maps: Mapping[str, NDArray[Any]], cameras: Cameras, views: Sequence[int]) -> Samples:
     """Samples of the maps of `views`, the rest left out; `cameras` are of all views.
 
-    A sample stands for a square block of pixels: its depth is the median around the block's middle, its surface that
-    of the middle pixel. Pixels whose depth or surface is not a number are left out.
+    A sample stands for a square block of pixels and is its middle one. Pixels whose depth or surface is not a number
+    are left out.
     """
     chosen = np.asarray(views, np.intp)
     cameras = cameras.select(chosen)
     height, width = maps["depth_map"].shape[1:3]
     stride = max(1, int(np.ceil(np.sqrt(len(chosen) * height * width / MAX_SAMPLES))))
     stride = min(stride, height, width)
-    rows, columns = (np.arange(side // stride) * stride + side % stride // 2 for side in (height, width))
-    disparity = _block_disparity(maps["depth_map"][chosen, :, :, 0], rows, columns, stride)
-    rays = cameras.rays(rows + (stride - 1) / 2, columns + (stride - 1) / 2)
+    # the middle pixel of each block: neighbours would mix both sides of an edge
+    rows, columns = (np.arange(side // stride) * stride + (side % stride + stride) // 2 for side in (height, width))
+    at = (chosen[:, None, None], rows[:, None], columns)
+    disparity = _disparity(maps["depth_map"][(*at, 0)].astype(np.float64))
+    rays = cameras.rays(rows, columns)
     noise = _noise(disparity)
     normal = normals(disparity, rays, 3 if noise < _CLEAN else 5)
-    at = (chosen[:, None, None], (rows + stride // 2)[:, None], columns + stride // 2)
     properties, known = _properties(maps, at)
     known &= disparity > 0
 
@@ -131,26 +132,11 @@ def sums_by_key(keys: NDArray[np.intp], count: int, values: Array) -> Array:
     return np.stack([np.bincount(keys, column, count) for column in np.ascontiguousarray(values.T)], axis=1)
 
 
-def _block_disparity(
-    depth: NDArray[np.floating], rows: NDArray[np.intp], columns: NDArray[np.intp], stride: int
-) -> Array:
-    """[S, h, w]: 1 / depth in the middle of each block of stride x stride pixels; 0 where it is not known.
-
-    The median of the 4 or 9 pixels there, as disparity is linear on a plane.
-    """
-    wider = int(stride % 2 == 1 and stride > 1)
-    offsets = np.arange((stride - 1) // 2 - wider, stride // 2 + 1 + wider)
-    blocks = depth[:, (rows[:, None] + offsets)[:, None, :, None], (columns[:, None] + offsets)[None, :, None, :]]
-    flat = blocks.reshape(*blocks.shape[:3], -1)
+def _disparity(depth: Array) -> Array:
+    """1 / depth; 0 where it is not known."""
     with np.errstate(invalid="ignore"):
-        known = (flat > _MIN_DEPTH) & (flat < _MAX_DEPTH)
-    disparity = np.where(known, 1 / np.where(known, flat, 1), 0)
-    count = disparity.shape[-1]
-    lower, upper = (count - 1) // 2, count // 2
-    ordered = np.partition(disparity, (lower, upper), axis=-1)
-    low, high = ordered[..., lower].astype(np.float64), ordered[..., upper].astype(np.float64)
-    # a block that is half in front of an edge is in front of it, not in the air between
-    return np.where(high > 1.2 * low, high, (low + high) / 2)
+        known = (depth > _MIN_DEPTH) & (depth < _MAX_DEPTH)
+    return np.where(known, 1 / np.where(known, depth, 1), 0)
 
 
 def _properties(maps: Mapping[str, NDArray[Any]], at: tuple[Any, ...]) -> tuple[Array, Mask]:

@@ -32,8 +32,13 @@ class Surfaces:
     @property
     def seen_fraction(self) -> float:
         """Of the hull's area."""
-        sizes = cell_areas(self.hull, self.counts)
-        return float((self.seen * sizes).sum() / sizes.sum())
+        return float(self.seen_shares @ self.hull.sizes() / self.hull.sizes().sum())
+
+    @property
+    def seen_shares(self) -> Array:
+        """[6] of the area of each side of the hull."""
+        counts = side_counts(self.counts)
+        return np.array([part.mean() for part in np.split(self.seen, np.cumsum(counts)[:-1])])
 
     @property
     def volume(self) -> float:

@@ -17,8 +17,9 @@ from service.acoustics.surfaces import Surfaces
 
 METHODS = (*FORMULAS, "raytrace")
 MIN_SEEN_FRACTION = 0.3  # of the hull: with less, what is unseen decides
-MAX_UNSEEN_SIDES = 2  # of the hull: with more, its size is not known
+MAX_UNSEEN_SIDES = 1  # of the hull: with more, its size is not known
 RECOMMENDED_VIEWS = 4
+_LITTLE = 0.2  # of a side
 _STRANGE_SHARE = 0.15  # of the samples outside of the hull
 
 
@@ -128,6 +129,9 @@ def warnings(surfaces: Surfaces, mesh: Mesh, room: Room, options: Options, usabl
         )
     elif unseen:
         found.append(f"not seen, and assumed where what was seen ends: {', '.join(unseen)}")
+    little = [name for name, share in zip(_side_names(), surfaces.seen_shares, strict=True) if 0 < share < _LITTLE]
+    if little:
+        found.append(f"less than {_LITTLE:.0%} was seen of {', '.join(little)}: the rest is taken to be like it")
     if room.scale_source == "none":
         found.append(
             "the scale is not known: lengths are in units of the model, and times are wrong by the same factor"
