@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 
 from service.app import create_app
@@ -60,5 +61,12 @@ async def on_socket(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def client(make_settings: MakeSettings) -> AsyncIterator[httpx.AsyncClient]:
+    async with in_memory(create_app(make_settings())) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_client(make_settings: MakeSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """One application for all tests of a file, which run in one loop: `pytest.mark.asyncio(loop_scope="module")`."""
     async with in_memory(create_app(make_settings())) as client:
         yield client

@@ -21,6 +21,13 @@ BANDS = np.array(tiny_maps.BANDS)
 GREY = 102  # 0.4
 ROOM = [pictures.encoded(pictures.grey(GREY, 320, 320))] * 4  # square pictures, so that they see floor and ceiling
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def client(shared_client: httpx.AsyncClient) -> httpx.AsyncClient:
+    return shared_client
+
 
 async def post(
     client: httpx.AsyncClient,

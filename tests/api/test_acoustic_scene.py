@@ -14,6 +14,13 @@ from service.models.acoustic_maps.answers import FORMATS
 from tests import pictures, sounds, tiny
 from tests.api.test_acoustic_maps import BANDS, ROOM, arrays, metadata, post
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def client(shared_client: httpx.AsyncClient) -> httpx.AsyncClient:
+    return shared_client
+
 
 async def test_the_summary_is_the_room_that_the_pictures_show(client: httpx.AsyncClient) -> None:
     answer = await post(client, ROOM)

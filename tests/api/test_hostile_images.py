@@ -22,6 +22,13 @@ from tests.api.test_detokenize import problem
 GOOD = pictures.encoded(pictures.grey())
 CLIP = sounds.encoded(sounds.clip(), "wav")  # 2.5 s
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def client(shared_client: httpx.AsyncClient) -> httpx.AsyncClient:
+    return shared_client
+
 
 def claiming(width: int, height: int) -> bytes:
     """A PNG whose header says so; its checksum is right."""
