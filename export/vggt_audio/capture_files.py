@@ -31,6 +31,21 @@ NTSC = tuple(Fraction(nominal * 1000, 1001) for nominal in (24, 30, 48, 60, 120,
 UNKNOWN = np.full(8, np.nan, np.float32)
 
 
+def find_captures(path: Path, split: str = "train") -> list[Path]:
+    """What `read_capture` takes: the path itself if it is a capture, or all captures that lie in the folder, by name.
+
+    Raises FileNotFoundError if there are none.
+    """
+
+    def is_capture(candidate: Path) -> bool:
+        return candidate.suffix in (".json", ".npz") or (candidate / f"transforms_{split}.json").is_file()
+
+    found = [path] if is_capture(path) else sorted(filter(is_capture, path.iterdir() if path.is_dir() else []))
+    if not found:
+        raise FileNotFoundError(f"{path} holds no capture: no transforms_{split}.json, .json or .npz")
+    return found
+
+
 def read_capture(path: Path, sample_rate: int = 48_000, split: str = "train") -> Capture:
     """The capture of a folder, a .json or an .npz file, its sound resampled to one rate.
 

@@ -56,7 +56,7 @@ class HeldOut:
 
     def recording(self) -> tuple[bytes, list[float]]:
         """A binaural WAV in which each camera is heard after the other, and when each took its picture."""
-        heard = sound.recording(self.scene, self.rt60, np.random.default_rng(self.truth["images"].sum()))
+        heard = sound.recording(self.scene, self.rt60, np.random.default_rng(self.truth["images"].sum())).heard
         soundfile.write(file := io.BytesIO(), np.concatenate(heard, axis=1).T, sound.SAMPLE_RATE, format="WAV")
         return file.getvalue(), [(k + 0.5) * sound.RECORDED_S for k in range(len(heard))]
 

@@ -20,6 +20,10 @@ CONFIDENCE_COST = 0.2
 """Of a doubled depth confidence, in units of ln 2: the best confidence is this over the error (Wang et al., 2025)."""
 ACOUSTIC_CONFIDENCE_COST = 0.05
 """The same for materials, whose confidence ends at 1: an error of at most this much deserves full confidence."""
+QUIET = 0.1
+"""Share of a recording that is taken for noise."""
+SILENCE = 1e-6
+"""Mel power that cannot be heard beside speech."""
 KEPT = 0.98
 """Share of pixels that geometry is learnt from: edges of objects make the largest errors, and those teach nothing."""
 
@@ -176,30 +180,51 @@ class AcousticLoss(nn.Module):
         rt60: Tensor | None = None,
         volume: Tensor | None = None,
         area: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Terms:
-        """Waveforms [B, 2, N] in [-1, 1]; maps [B, S, H, W, ...] and their confidence [B, S, H, W] in [0, 1].
+        """Waveforms [B, C, N] in [-1, 1]; maps [B, S, H, W, ...] and their confidence [B, S, H, W] in [0, 1].
 
-        rt60 [B, F] in seconds (NaN where unknown) counts when the rooms' volume [B] and area [B] come with it.
+        rt60 [B, F] in seconds (NaN where unknown) counts when the rooms' volume [B] and area [B] come with it; a pixel
+        then counts with its weight [B, S, H, W], best the area that it shows.
         """
         level = target.abs().mean(dim=(1, 2)).clamp(min=1e-3)
         error = (rendered - target).abs().mean(dim=(1, 2)) / level
         terms = {
             "rendering": self.rendering * error.mean(),
-            "perceptual": self.perceptual * (self._decibels(rendered) - self._decibels(target)).abs().mean(),
-            "physical": self.physical * physical_loss(properties),
+            "perceptual": self.perceptual * self._perceptual(rendered, target),
         }
         if confidence is not None:
             sure = confidence.flatten(1).mean(dim=1)
             terms["rendering_conf"] = self.rendering * trusted(error, sure, CONFIDENCE_COST).mean()
+        return terms | self.physics(properties, rt60, volume, area, weights)
+
+    def physics(
+        self,
+        properties: Mapping[str, Tensor],
+        rt60: Tensor | None = None,
+        volume: Tensor | None = None,
+        area: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> Terms:
+        """The terms that need no sound."""
+        terms = {"physical": self.physical * physical_loss(properties)}
         if rt60 is not None and volume is not None and area is not None:
-            mean = mean_absorption(properties["absorption"].flatten(1, 3))
+            pixels = None if weights is None else weights.flatten(1)
+            mean = mean_absorption(properties["absorption"].flatten(1, 3), pixels)
             terms["rt60"] = self.rt60 * rt60_loss(reverberation_time(mean, volume, area, "eyring", self.air), rt60)
         return terms
 
-    def _decibels(self, waveform: Tensor) -> Tensor:
-        # Less than one window is lengthened with silence; power below 1e-6 cannot be heard beside speech.
-        missing = max(0, 2048 - waveform.shape[-1])
-        return 10 * (self.mel(F.pad(waveform, (0, missing))) + 1e-6).log10()
+    def _perceptual(self, rendered: Tensor, target: Tensor) -> Tensor:
+        """Mean difference in dB. A band's quietest tenth of the recording stands for the noise of the recorder, which
+        is added to both: what nobody heard under it would count as missing reverberation otherwise."""
+        power, wanted = self._mel_power(rendered), self._mel_power(target)
+        noise = wanted.quantile(QUIET, dim=-1, keepdim=True) + SILENCE
+        return 10 * ((power + noise) / (wanted + noise)).log10().abs().mean()
+
+    def _mel_power(self, waveform: Tensor) -> Tensor:
+        """[B, C, bands, T]; less than one window is lengthened with silence."""
+        power: Tensor = self.mel(F.pad(waveform, (0, max(0, 2048 - waveform.shape[-1]))))
+        return power
 
 
 def physical_loss(properties: Mapping[str, Tensor]) -> Tensor:

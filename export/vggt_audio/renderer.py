@@ -62,7 +62,7 @@ class Renderer(nn.Module):
         """[S, 2, N]: aligned with the signal and cut to its length.
 
         Args:
-            signal: [N] of the source.
+            signal: of the source, [N], or [S, 1, N] if cameras heard it at different times.
             dims: [3] the room's size in metres.
             absorption: [6, 8] of its walls in the order of `WALLS`, in [0, 1].
             source: [3] inside the room.

@@ -1,5 +1,6 @@
 """What a generated room sounds like at its cameras: a source somewhere in it, heard by two ears."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -20,28 +21,39 @@ _extractor = cache(AudioFeatureExtractor)
 _renderer = cache(Renderer)
 
 
-def recording(scene: Scene, rt60: NDArray[np.float64], chance: np.random.Generator) -> Array:
-    """[S, 2, RECORDED_S * SAMPLE_RATE]: binaural sound at each camera, all at the same time, left ear first.
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Binaural sound at each camera, all at the same time, and what made it."""
+
+    heard: Array  # [S, 2, RECORDED_S * SAMPLE_RATE], left ear first
+    source: Array  # [(LEAD_S + RECORDED_S) * SAMPLE_RATE] what was played until the end of the recording
+    position: Array  # [3] of the source in the room
+
+
+def recording(scene: Scene, rt60: NDArray[np.float64], chance: np.random.Generator) -> Recording:
+    """A recorder of unknown level with some noise, and something that is heard.
 
     The room's reverberation is `rt60` [8] in seconds; its early reflections are those of its walls, furniture aside.
     """
     room = scene.room
     samples = round((LEAD_S + RECORDED_S) * SAMPLE_RATE)
     cameras = np.stack([view.world_from_camera for view in scene.views])
+    position, played = _place(room, chance), source(samples, chance)
     with torch.no_grad():
         response = _renderer(SAMPLE_RATE, seconds=1.0).response(
             torch.tensor(room.geometry.dims),
             torch.from_numpy(_wall_absorption(room)),
-            torch.from_numpy(_place(room, chance)),
+            torch.from_numpy(position),
             torch.from_numpy(cameras),
             torch.from_numpy(np.nan_to_num(rt60, nan=12.0).clip(0.05, 12.0).astype(np.float32)),
         )
         size = samples + response.shape[-1]
-        spectrum = torch.fft.rfft(torch.from_numpy(source(samples, chance)), size) * torch.fft.rfft(response, size)
+        spectrum = torch.fft.rfft(torch.from_numpy(played), size) * torch.fft.rfft(response, size)
         heard = torch.fft.irfft(spectrum, size)[..., round(LEAD_S * SAMPLE_RATE) : samples].numpy()
     level = 10 ** (chance.uniform(-35, -15) / 20)  # of the recorder, which nobody calibrated
     noise = chance.standard_normal(heard.shape, np.float32) * level * 10 ** (chance.uniform(-60, -30) / 20)
-    return np.asarray(heard * level / max(float(np.abs(heard).max()), 1e-9) + noise, np.float32)
+    levelled = np.asarray(heard * level / max(float(np.abs(heard).max()), 1e-9) + noise, np.float32)
+    return Recording(levelled, played, position)
 
 
 def features(heard: Array) -> Array:

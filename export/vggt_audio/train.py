@@ -1,49 +1,51 @@
-"""Trains VGGT-Audio on generated rooms: `auricle train acoustic_maps --textures DIR --preset small`.
+"""Trains VGGT-Audio on generated and on filmed rooms: `auricle train acoustic_maps --textures DIR --captures DIR`.
 
-Three stages, each from the weights of the one before (`--start`): `visual` learns geometry from pictures, `acoustic`
-learns materials and to listen while all that is visual stays as it is, `joint` learns everything at once, also from
-scratch. One process, or several: `torchrun --nproc-per-node 2 -m export train acoustic_maps ...`. A killed run resumes.
+Three stages, each from the weights of the one before (`--start`): `visual` learns geometry from pictures, for which
+published weights may stand in (`--vggt`); `acoustic` learns materials and to listen while all that is visual stays as
+it is; `joint` learns everything at once, also from scratch. One process, or several: `torchrun --nproc-per-node 2 -m
+export train acoustic_maps ...`. A killed run resumes.
 """
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from export.errors import ExportError
 from export.training import checkpoint, distributed
 from export.training.ema import Ema
 from export.training.log import TrainingLog
 from export.training.schedule import warmup_cosine
-from export.vggt_audio.dataset import GeneratedScenes, Shape
-from export.vggt_audio.loss import Terms, supervised_loss
-from export.vggt_audio.materials import CLASSES
-from export.vggt_audio.model import PRESETS, VGGTAudio
-from export.vggt_audio.pretrained import freeze_vggt
+from export.vggt_audio.capture_files import find_captures, read_capture
+from export.vggt_audio.captures import Captures
+from export.vggt_audio.dataset import Batches, FilmedRooms, GeneratedScenes, Mixture, Shape
+from export.vggt_audio.model import PRESETS, VGGTAudio, VGGTAudioConfig
+from export.vggt_audio.objective import Objective, Stage
 from export.vggt_audio.scenes import Generator
+from export.vggt_audio.sound import LEAD_S, RECORDED_S, SAMPLE_RATE
 from export.vggt_audio.textures import load_textures
+from export.vggt_audio.trainee import Trainee, freeze
 from export.vggt_audio.warm_start import warm_start
-from export.weights import load_weights, save_weights
+from export.weights import load_weights, restore_config, save_weights
 
-
-class Stage(StrEnum):
-    visual = "visual"
-    acoustic = "acoustic"
-    joint = "joint"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    textures: Annotated[Path, "the output of `python -m export.vggt_audio.textures`"]
+    textures: Annotated[Path | None, "of generated rooms: the output of `python -m export.vggt_audio.textures`"] = None
+    captures: Annotated[Path | None, "a folder of filmed rooms in metres, see `export.vggt_audio.capture_files`"] = None
+    filmed: Annotated[float, "share of batches with filmed rooms, where there are both"] = 0.25
     out: Annotated[Path, "checkpoints, weights and TensorBoard events"] = Path("runs/acoustic_maps")
     preset: Annotated[str, f"one of {', '.join(PRESETS)}"] = "small"
     stage: Annotated[Stage, "what is learnt"] = Stage.joint
-    start: Annotated[Path | None, "weights to start from, of an earlier stage"] = None
+    start: Annotated[Path | None, "weights of an earlier stage; their configuration replaces the preset"] = None
+    vggt: Annotated[str | None, "published weights of VGGT that fit the preset: a file, a folder or a hub id"] = None
     steps: Annotated[int, "optimizer steps"] = 3000
     width: Annotated[int, "of pictures; three quarters of it are their height"] = 168
     heard: Annotated[float, "share of batches with sound"] = 0.5
@@ -53,6 +55,7 @@ class TrainingOptions:
     weight_decay: Annotated[float, "of matrices"] = 0.03
     clip_norm: Annotated[float, "largest norm of the gradient"] = 1.0
     material: Annotated[float, "weight of naming each patch's material, by a head that is not kept"] = 0.2
+    rendering: Annotated[float, "weight of what the rooms sound like, where they are heard; 0: not rendered"] = 0.1
     bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
     checkpoint_gradients: Annotated[bool, "recompute activations: less memory, more time"] = False
     chunk: Annotated[int, "pictures that the dense heads work on at a time; 0: all"] = 0
@@ -62,47 +65,29 @@ class TrainingOptions:
     save_every: Annotated[int, "steps"] = 200
 
 
-class Trainee(nn.Module):
-    """The model, and a linear head on its tokens that names the material of each patch: it teaches the tokens to tell
-    materials apart sooner than absorption alone does, and is thrown away."""
-
-    def __init__(self, model: VGGTAudio) -> None:
-        super().__init__()
-        self.model = model
-        self.looks = nn.Linear(2 * model.config.embed_dim, len(CLASSES))
-        self._tokens: list[Tensor] = []
-        model.aggregator.register_forward_hook(self._keep)
-
-    def _keep(self, _: nn.Module, __: Any, answer: tuple[list[Tensor], int]) -> None:
-        tokens, patch_start = answer
-        self._tokens = [tokens[-1][:, :, patch_start:]]
-
-    def forward(self, images: Tensor, audio_features: Tensor | None) -> dict[str, Any]:
-        answer: dict[str, Any] = self.model(images, audio_features)
-        return answer | {"looks": self.looks(self._tokens.pop().float())}
-
-
 def train(options: TrainingOptions) -> Path:
     """Trains until `options.steps`; returns the weights file."""
     process = distributed.start()
     torch.manual_seed(options.seed + process.rank)
-    config = PRESETS[options.preset]
-    model = VGGTAudio(config).to(process.device)
-    warm_start(model.aggregator.patch_embed)
-    if options.start is not None:
-        model.load_state_dict(load_weights(options.start).state)
-    if options.stage is Stage.acoustic:
-        freeze_vggt(model)
+    model = _begin(options).to(process.device)
+    freeze(model, options.stage)
     if options.checkpoint_gradients:
         model.checkpoint_gradients()
     model.chunk_frames(options.chunk or None)
-    trainee = Trainee(model).to(process.device)
+    objective = Objective(
+        options.stage,
+        metric=model.config.metric,
+        patch_size=model.config.patch_size,
+        material=options.material,
+        rendering=options.rendering,
+    )
+    trainee = Trainee(model, objective, options.bf16).to(process.device)
     optimizer = torch.optim.AdamW(_groups(trainee, options.weight_decay), lr=options.learning_rate, betas=(0.9, 0.98))
     ema = Ema(model)
     parts: dict[str, checkpoint.Stateful] = {"trainee": trainee, "optimizer": optimizer, "ema": ema}
     state_file, weights_file = options.out / "state.pt", options.out / "acoustic_maps.safetensors"
     first = checkpoint.resume(state_file, parts)
-    # Without sound the projection of its features has no part in a step.
+    # What a step has no part for: the projection of sound without sound, heads without a truth.
     replica = process.wrap(trainee, in_turns=True)
     batches = _batches(options, process, first)
 
@@ -113,10 +98,7 @@ def train(options: TrainingOptions) -> Path:
                 group["lr"] = options.learning_rate * rate
 
             batch = {name: value.to(process.device) for name, value in next(batches).items()}
-            images = batch["images"].permute(0, 1, 4, 2, 3).float() / 255
-            with torch.autocast(process.device.type, torch.bfloat16, enabled=options.bf16):
-                answer = replica(images, batch.get("audio_features"))
-            terms = _terms(answer, batch, options)
+            terms = replica(batch)
             loss = torch.stack([*terms.values()]).sum()
 
             optimizer.zero_grad(set_to_none=True)
@@ -129,22 +111,33 @@ def train(options: TrainingOptions) -> Path:
             if done % options.log_every == 0:
                 log.step(done, {"loss": loss.item()} | {name: term.item() for name, term in terms.items()})
             if process.is_main and (done % options.save_every == 0 or done == options.steps):
-                save_weights(weights_file, ema.state, config, preset=options.preset, steps=done, stage=options.stage)
+                save_weights(weights_file, ema.state, model.config, steps=done, stage=options.stage)
                 checkpoint.save(state_file, parts, done)
     distributed.stop()
     return weights_file
 
 
-def _terms(answer: dict[str, Any], batch: dict[str, Tensor], options: TrainingOptions) -> Terms:
-    """What the stage minimises."""
-    known = batch | {"valid": torch.ones_like(batch["depth"][..., 0], dtype=torch.bool)}
-    terms = supervised_loss(answer, known)
-    if options.stage is Stage.visual:
-        terms = {name: term for name, term in terms.items() if name.startswith(("camera", "depth", "world_points"))}
-    patch = PRESETS[options.preset].patch_size
-    centers = batch["material"][:, :, patch // 2 :: patch, patch // 2 :: patch]
-    terms["material"] = options.material * F.cross_entropy(answer["looks"].flatten(0, -2), centers.flatten())
-    return terms
+def _begin(options: TrainingOptions) -> VGGTAudio:
+    """The model before the first step. Raises ExportError when the weights that it is to start from do not fit."""
+    if options.start is not None and options.vggt is not None:
+        raise ExportError("training starts from one set of weights: --start or --vggt")
+    weights = None if options.start is None else load_weights(options.start)
+    config = PRESETS[options.preset] if weights is None else restore_config(VGGTAudioConfig, weights.config)
+    if options.stage is not Stage.acoustic:
+        config = replace(config, metric=True)  # the geometry that it learns is in metres
+    if options.vggt is not None:
+        model, report = VGGTAudio.from_pretrained_vggt(options.vggt, config, freeze_visual=False)
+        logger.info("parameters of %s: %s", options.vggt, report)
+        return model
+    model = VGGTAudio(config)
+    if weights is None:
+        warm_start(model.aggregator.patch_embed)
+        return model
+    try:
+        model.load_state_dict(weights.state)
+    except RuntimeError as error:
+        raise ExportError(f"{options.start} does not fit its own configuration: {error}") from error
+    return model
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -157,8 +150,25 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _batches(options: TrainingOptions, process: distributed.Process, first: int) -> Iterator[dict[str, Tensor]]:
-    """Batches of about eight pictures; each process has its own rooms."""
-    width, height = options.width, options.width * 3 // 4 // 14 * 14
+    """Batches from number `first` on; each process has its own."""
+    seed = options.seed * process.world_size + process.rank
+    heard = 0.0 if options.stage is Stage.visual else options.heard
+    generated, filmed = _generated(options, seed, first, heard), _filmed(options, seed, first, heard)
+    if generated is not None and filmed is not None:
+        batches: Batches = Mixture(generated, filmed, options.filmed)
+    elif (only := generated or filmed) is not None:
+        batches = only
+    else:
+        raise ExportError("there is nothing to train on: neither --textures nor --captures")
+    for batch in DataLoader(batches, batch_size=None, num_workers=options.workers):
+        yield {name: torch.as_tensor(value) for name, value in batch.items()}
+
+
+def _generated(options: TrainingOptions, seed: int, first: int, heard: float) -> GeneratedScenes | None:
+    """Of about eight pictures."""
+    if options.textures is None:
+        return None
+    width, height = options.width, _height(options)
     shapes = [
         Shape(2, 4, height, width),
         Shape(4, 2, height, width),
@@ -168,7 +178,17 @@ def _batches(options: TrainingOptions, process: distributed.Process, first: int)
         Shape(2, 4, height, width),
     ]
     generator = Generator("train", load_textures(options.textures, "train"))
-    seed = options.seed * process.world_size + process.rank
-    scenes = GeneratedScenes(generator, seed, first, shapes, options.heard)
-    for batch in DataLoader(scenes, batch_size=None, num_workers=options.workers):
-        yield {name: torch.as_tensor(value) for name, value in batch.items()}
+    return GeneratedScenes(generator, seed, first, shapes, heard)
+
+
+def _filmed(options: TrainingOptions, seed: int, first: int, heard: float) -> FilmedRooms | None:
+    """Of up to eight pictures, which see more of a room than fewer do."""
+    if options.captures is None:
+        return None
+    captures = [read_capture(path, SAMPLE_RATE) for path in find_captures(options.captures)]
+    chunks = Captures(captures, 8, _height(options), options.width, RECORDED_S, LEAD_S)
+    return FilmedRooms(chunks, seed, first, heard)
+
+
+def _height(options: TrainingOptions) -> int:
+    return options.width * 3 // 4 // 14 * 14

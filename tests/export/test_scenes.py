@@ -152,7 +152,7 @@ def test_a_recording_rings_as_long_as_its_room(scene: Scene) -> None:
     """In the pauses of the source a live room keeps sounding: its recording falls silent later than a dead room's."""
     quiet = []
     for seconds in (0.15, 2.5):
-        heard = sound.recording(scene, np.full(8, seconds), np.random.default_rng(1))
+        heard = sound.recording(scene, np.full(8, seconds), np.random.default_rng(1)).heard
         assert heard.shape == (3, 2, 48_000)
         assert np.isfinite(heard).all()
         level = np.abs(heard[0]).mean(axis=0).reshape(-1, 480).mean(axis=1)
