@@ -22,6 +22,7 @@ _VISIBLE = 0.4  # share of a footprint that must be seen from above for it to be
 _SMALL = 0.1  # of the floor: no more is hidden under what is not seen from above
 _STRAY = 0.01  # share of an object's area that may lie beyond its box, at each face
 _WHOLE = 0.6  # a view counts for a cell if it shows this share of what the best view of it shows
+_THIN = 0.003  # of the diagonal: what is thinner, a picture or a sheet, gets this thickness
 _ALIGNED = 0.4  # resultant of the fourfold angles above which an object has a direction of its own
 
 
@@ -84,6 +85,8 @@ def find_objects(samples: Samples, hull: Hull, values: Array, trust: Array, floo
     for number in range(count):
         of_it = label == number
         low[number], high[number] = weighted_quantiles(local[of_it], area[of_it], _STRAY)
+    padding = np.maximum(_THIN * hull.diagonal - (high - low), 0) / 2
+    low, high = low - padding, high + padding
     measured = _measure(part, label * FACES + face, count * FACES, local, axis, area, hull).reshape(count, FACES)
     weight = trust[rows] * area
     sums = sums_by_key(label * FACES + face, count * FACES, np.column_stack([values[rows] * weight[:, None], weight]))

@@ -23,7 +23,7 @@ _LITTLE = 0.2  # of a side
 _STRANGE_SHARE = 0.15  # of the samples outside of the hull
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Options:
     """What the caller knows about the room beyond its pictures, and wants.
 

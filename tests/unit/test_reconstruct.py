@@ -240,6 +240,15 @@ def test_random_maps_make_some_scene() -> None:
         assert_finite(reconstruct(arrays))
 
 
+def test_a_sheet_that_hangs_in_the_room_is_an_object_of_some_thickness() -> None:
+    room = BoxRoom((6, 5, 3), (PLASTER,) * 6, (Box((3, 2.5, 1.5), (0.002, 1.5, 1.0), CURTAIN),))
+    scene = reconstruct(views(room, 6), Options(metric=True))
+    assert_finite(scene)
+    sheet = [surface for surface in scene.surfaces if surface.kind == "object" and surface.area_m2 > 0.5]
+    assert sum(surface.area_m2 for surface in sheet) == pytest.approx(3, rel=0.2)  # both of its faces
+    assert scene.room.volume_m3 == pytest.approx(90, rel=0.01)
+
+
 def test_one_flat_wall_is_a_scene_without_room_values() -> None:
     arrays = views(BARE, 1)
     arrays["depth_map"][:] = 2
