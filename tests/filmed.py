@@ -1,4 +1,5 @@
-"""A small filmed room on disk: three pictures of a video, and a click for each at its time."""
+"""A small filmed room on disk: three pictures of a video, and a click for each at its time; and a generated room as if
+it had been filmed."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from export.vggt_audio.captures import frame_sample
+from export.vggt_audio import sound
+from export.vggt_audio.captures import Capture, frame_sample
+from export.vggt_audio.scenes import Scene
 
 RATE = 48_000
 WIDTH, HEIGHT = 64, 48
@@ -56,3 +59,44 @@ def write_folder(folder: Path) -> Path:
     soundfile.write(folder / "binaural_syn_re.wav", heard.T, RATE, "FLOAT")
     soundfile.write(folder / "source_syn_re.wav", heard[0], RATE, "FLOAT")
     return folder
+
+
+def filmed_scene(scene: Scene) -> Capture:
+    """Heads that stood where the pictures were taken heard the same source at the same time."""
+    recording = sound.recording(scene, np.full(8, 0.5), np.random.default_rng(2))
+    view = scene.views[0]
+    count = len(scene.views)
+    matrix = np.array([[view.focal, 0, view.width / 2], [0, view.focal, view.height / 2], [0, 0, 1]])
+    return Capture(
+        images=[picture.image for picture in scene.pictures],
+        numbers=tuple(range(count)),
+        world_from_camera=np.stack([view.world_from_camera for view in scene.views]).astype(np.float64),
+        intrinsics=np.tile(matrix, (count, 1, 1)),
+        fps=Fraction(1),
+        sample_rate=RATE,
+        source=recording.source[round(sound.LEAD_S * RATE) :],
+        binaural=recording.heard,
+        source_position=recording.position.astype(np.float64),
+        rt60=np.full(8, 0.5, np.float32),
+        absorption=np.full(8, 0.2, np.float32),
+    )
+
+
+def write_capture(path: Path, capture: Capture) -> Path:
+    """As npz."""
+    np.savez(
+        path,
+        **{
+            "images": np.stack([np.asarray(image) for image in capture.images]),
+            "audio/source": capture.source,
+            "audio/binaural": capture.binaural,
+            "audio/sample_rate": RATE,
+            "audio/source_position": capture.source_position,
+            "camera_params/extrinsics": np.linalg.inv(capture.world_from_camera),
+            "camera_params/intrinsics": capture.intrinsics,
+            "acoustic_gt/rt60": capture.rt60,
+            "acoustic_gt/absorption": capture.absorption,
+            "fps": str(capture.fps),
+        },
+    )
+    return path

@@ -68,14 +68,20 @@ def estimated(points: Tensor, extrinsics: Tensor, source: Tensor) -> Enclosure |
 def pixel_areas(points: Tensor, centers: Tensor) -> Tensor:
     """[S, H, W]: square metres of surface that each pixel shows, from points [S, H, W, 3] and cameras at [S, 3].
 
-    Where neighbours lie on different objects the surface between them is none: none counts for more than ten times what
-    it covers of the view.
+    A pixel reaches as far as to the nearer of its two neighbours along each axis, for beyond an edge lies another
+    object; and none counts for more than ten times what it covers of the view.
     """
-    across = F.pad(points.diff(dim=2).movedim(-1, 1), (0, 1, 0, 0), mode="replicate")
-    down = F.pad(points.diff(dim=1).movedim(-1, 1), (0, 0, 0, 1), mode="replicate")
-    normal = torch.linalg.cross(across, down, dim=1).movedim(1, -1)
+    normal = torch.linalg.cross(_reach(points, 2), _reach(points, 1), dim=-1)
     ray = F.normalize(points - centers[:, None, None], dim=-1)
     return torch.minimum(normal.norm(dim=-1), 10 * (normal * ray).sum(dim=-1).abs())
+
+
+def _reach(points: Tensor, axis: int) -> Tensor:
+    """[S, H, W, 3]: the shorter way to a neighbour."""
+    steps = points.diff(dim=axis)
+    first, last = steps.narrow(axis, 0, 1), steps.narrow(axis, -1, 1)
+    before, after = torch.cat([first, steps], dim=axis), torch.cat([steps, last], dim=axis)
+    return torch.where(before.norm(dim=-1, keepdim=True) < after.norm(dim=-1, keepdim=True), before, after)
 
 
 def _about_z(angle: Tensor) -> Tensor:

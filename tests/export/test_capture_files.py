@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from export.vggt_audio.capture_files import frame_rate, read_capture, read_folder
+from export.vggt_audio.capture_files import find_captures, frame_rate, read_capture, read_folder
 from export.vggt_audio.captures import Captures
 from tests.filmed import HEIGHT, RATE, WIDTH, click_track, write_folder
 
@@ -158,3 +158,18 @@ class TestDictionaries:
         (folder / "transforms_train.json").write_text(json.dumps(scene))
         with pytest.raises(ValueError, match="no number"):
             read_capture(folder)
+
+
+def test_captures_are_found_in_a_folder_of_them(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    many = tmp_path_factory.mktemp("many")
+    (many / "room").mkdir()
+    inside = write_folder(many / "room")
+    for name in ("b.npz", "c.json", "notes.txt"):
+        (many / name).touch()
+    (many / "frames").mkdir()
+    assert find_captures(folder) == [folder]
+    assert find_captures(many) == [many / "b.npz", many / "c.json", inside]
+    assert find_captures(many / "b.npz") == [many / "b.npz"]
+    for empty in (many / "frames", many / "absent"):
+        with pytest.raises(FileNotFoundError, match="holds no capture"):
+            find_captures(empty)

@@ -14,17 +14,12 @@ from export.vggt_audio.materials import CLASSES, ENTRIES, material
 from export.vggt_audio.poses import decode_poses
 from export.vggt_audio.scenes import Generator, Scene
 from export.vggt_audio.textures import Texture
+from tests.papered import papers
 
 
 @pytest.fixture(scope="module")
 def textures() -> list[Texture]:
-    """Two pictures of noise a material, told apart by their brightness."""
-    chance = np.random.default_rng(5)
-    return [
-        Texture(f"{look}-{i}", look, chance.integers(20 * i, 20 * i + 90, (32, 48, 3), dtype=np.uint8), None)
-        for look in CLASSES
-        for i in range(2)
-    ]
+    return papers()
 
 
 @pytest.fixture(scope="module")
