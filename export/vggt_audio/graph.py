@@ -10,6 +10,7 @@ from torch.export import Dim
 from export.entries import BATCH, Case, Entry, Measure, Named, Precision, ServedGraph
 from export.errors import ExportError
 from export.vggt_audio.model import PRESETS, VGGTAudio
+from export.vggt_audio.poses import decode_poses, unproject
 
 MAX_VIEWS = 16
 # Rows and columns of patches of the examples: square, wide, high, and no two alike.
@@ -25,7 +26,7 @@ class AcousticMapsGraph(ServedGraph):
     """One step is one view. Sizes of images are any multiples of the patch; those of the examples vary with the seed.
 
     images [B, S, H, W, 3] UINT8, audio_features [B, S, D] FP32, audio_valid [B, S] BOOL -> the outputs, FP32. Frames
-    where audio_valid is false have no sound, whatever their features.
+    where audio_valid is false have no sound, whatever their features. Without a point head, points are unprojected.
     """
 
     outputs = tuple(name for names in GROUPS.values() for name in names)
@@ -35,8 +36,8 @@ class AcousticMapsGraph(ServedGraph):
     def __init__(self, model: VGGTAudio) -> None:
         super().__init__(model)
         self.config = config = model.config
-        if not (config.enable_camera and config.enable_depth and config.enable_point and config.enable_acoustic):
-            raise ExportError("acoustic_maps serves cameras, depth, points and materials: one of those heads is off")
+        if not (config.enable_camera and config.enable_depth and config.enable_acoustic):
+            raise ExportError("acoustic_maps serves cameras, depth and materials: one of those heads is off")
         if not config.num_audio_tokens:
             raise ExportError("acoustic_maps hears: the model has no audio tokens")
         model.track_head = None  # not served
@@ -58,6 +59,10 @@ class AcousticMapsGraph(ServedGraph):
             images.permute(0, 1, 4, 2, 3).float() / 255, audio_features=audio_features, audio_valid=audio_valid
         )
         maps = answer | answer["acoustic_properties"] | {"depth_map": answer["depth"]}
+        if self.model.point_head is None:
+            cameras = decode_poses(answer["pose_enc"], (images.shape[2], images.shape[3]))
+            points = unproject(answer["depth"], *cameras)
+            maps |= {"world_points": points, "world_points_conf": answer["depth_conf"]}
         return tuple(maps[name] for name in self.outputs)
 
     def dynamic_shapes(self) -> dict[str, dict[int, Any]]:
