@@ -32,9 +32,9 @@ MEAN, MEAN_MATERIAL, EYRING = "training mean", "true geometry, mean material", "
 def evaluate(
     textures: Annotated[Path, typer.Option(help="The output of `python -m export.vggt_audio.textures`.")],
     url: Annotated[str, typer.Option(help="Of the gateway.")] = "http://127.0.0.1:8080",
-    rooms: Annotated[int, typer.Option(min=1, help="Held-out rooms.")] = 40,
+    rooms: Annotated[int, typer.Option(min=1, help="Held-out rooms.")] = 30,
     views: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 6,
-    width: Annotated[int, typer.Option(help="Of pictures; three quarters of it are their height.")] = 168,
+    width: Annotated[int, typer.Option(help="Of pictures; three quarters of it are their height.")] = 224,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the numbers here.")] = None,
 ) -> None:
     """Print how right the maps, cameras and reverberation times of held-out rooms are."""
