@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -31,16 +31,16 @@ Report = Callable[[str], None]
 
 
 class Format(Protocol):
-    """What `to_onnx` and `to_torchscript` have in common."""
+    """What `to_onnx` and `to_torchscript` have in common. Files of large models may have others beside them."""
 
     FILENAME: str
     CONFIG: str
 
-    def build(self, graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes: ...
+    def build(self, graph: ServedGraph, example: Named, about: dict[str, str], path: Path) -> None: ...
 
-    def check(self, content: bytes, config: ModelConfig) -> None: ...
+    def check(self, path: Path, config: ModelConfig) -> None: ...
 
-    def Runner(self, content: bytes, config: ModelConfig) -> Callable[[Arrays], Arrays]: ...  # noqa: N802 -- a class
+    def Runner(self, path: Path, config: ModelConfig) -> Callable[[Arrays], Arrays]: ...  # noqa: N802 -- a class
 
 
 FORMATS: dict[FormatName, Format] = {"onnx": to_onnx, "torchscript": to_torchscript}
@@ -70,21 +70,23 @@ def publish(
         raise ExportError(f"{REVIEWED} is kept for the weights that ship: name another folder with --out")
     config = parse_config(configs[served.CONFIG])
 
-    report("tracing")
-    graph = reference if precision == "fp32" else entry.build(weights).half()
-    content = served.build(graph, graph.example(*TRACED_AT, seed=0), owned | {"precision": precision})
-
-    report("proving")
-    served.check(content, config)
-    measures = prove(reference, config, served.Runner(content, config), precision)
-
-    report("writing")
     folder = out / entry.model
     with _staged(folder) as staging:
+        report("tracing")
+        graph = reference if precision == "fp32" else entry.build(weights).half()
+        path = staging / served.FILENAME
+        served.build(graph, graph.example(*TRACED_AT, seed=0), owned | {"precision": precision}, path)
+
+        report("proving")
+        served.check(path, config)
+        measures = prove(reference, config, served.Runner(path, config), precision)
+
+        report("writing")
+        files = sorted(staging.iterdir(), reverse=True)  # what a file refers to before the file
         _write(staging, configs, folder)
-        (staging / served.FILENAME).write_bytes(content)
         (folder / VERSION).mkdir(exist_ok=True)
-        (staging / served.FILENAME).replace(folder / VERSION / served.FILENAME)
+        for file in files:
+            file.replace(folder / VERSION / file.name)
     return measures
 
 
@@ -126,10 +128,14 @@ def _configs(entry: Entry, owned: dict[str, str], *, shipped: bool) -> dict[str,
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """A folder on the same file system, so that a rename moves what is in it."""
+    """A folder on the same file system, so that a rename moves what is in it. Leaves no empty `folder` behind."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".staging-", dir=folder) as staging:
-        yield Path(staging)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".staging-", dir=folder) as staging:
+            yield Path(staging)
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _write(staging: Path, texts: dict[str, str], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from export.errors import ExportError
 FILENAME = "model.onnx"
 CONFIG = "config.pbtxt"
 OPSET = 18
+LARGE = 1 << 30  # bytes of weights: protocol buffers end at 2 GiB
 IR_VERSION = 10  # the libraries' default is newer than what servers load
 
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
@@ -23,8 +25,11 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
 )  # no operator of torchvision's is used
 
 
-def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
-    """Trace, check and serialise; `about` becomes the file's metadata. Raises ExportError."""
+def build(graph: ServedGraph, example: Named, about: dict[str, str], path: Path, large: int = LARGE) -> None:
+    """Trace, write and check; `about` becomes the file's metadata. Raises ExportError.
+
+    Weights of at least `large` bytes lie beside the file, in one of its name with .data behind it.
+    """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own: deprecations inside torch, names of shared axes
         program = torch.onnx.export(
@@ -39,7 +44,12 @@ def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
         )
     if program is None:
         raise ExportError("torch.onnx.export gave no program")
-    model = program.model_proto
+    if sum(parameter.nbytes for parameter in graph.parameters()) < large:
+        model = program.model_proto
+    else:
+        program.save(path, external_data=True)
+        model = onnx.load(path, load_external_data=False)
+    del program  # it holds the weights again, transposed
     _forget_traces(model)
     model.ir_version = IR_VERSION
     model.producer_name = "auricle"
@@ -47,16 +57,16 @@ def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     if opsets != {"": OPSET}:
         raise ExportError(f"the graph needs operator sets {opsets}, only {OPSET} of ONNX is served everywhere")
+    path.write_bytes(model.SerializeToString())
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"the ONNX checker refuses the graph: {error}") from error
-    return model.SerializeToString()
 
 
-def check(content: bytes, config: ModelConfig) -> None:
+def check(path: Path, config: ModelConfig) -> None:
     """Names, dtypes and dims must be those of config.pbtxt. Raises ExportError."""
-    graph = onnx.load_from_string(content).graph
+    graph = onnx.load(path, load_external_data=False).graph
     inputs, outputs = ({value.name: _tensor(value) for value in values} for values in (graph.input, graph.output))
     check_signature(config, Signature(inputs, outputs))
 
@@ -64,10 +74,10 @@ def check(content: bytes, config: ModelConfig) -> None:
 class Runner:
     """The file as a server runs it."""
 
-    def __init__(self, content: bytes, config: ModelConfig) -> None:
+    def __init__(self, path: Path, config: ModelConfig) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Arrays) -> Arrays:

@@ -1,7 +1,7 @@
 """A served graph as TorchScript, for Triton's `pytorch` backend."""
 
-import io
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,24 +14,22 @@ FILENAME = "model.pt"
 CONFIG = "configs/torchscript.pbtxt"
 
 
-def build(graph: ServedGraph, example: Named, about: dict[str, str]) -> bytes:
-    """Trace, freeze and serialise; `about` becomes extra files of the archive."""
+def build(graph: ServedGraph, example: Named, about: dict[str, str], path: Path) -> None:
+    """Trace, freeze and write; `about` becomes extra files of the archive."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every shape that it reads; the proof is at other shapes
         traced = torch.jit.trace(graph, example_kwarg_inputs=example, check_trace=False)
         frozen = torch.jit.freeze(traced)
         _follow_input_device(frozen.graph)
-        buffer = io.BytesIO()
-        torch.jit.save(frozen, buffer, _extra_files={name: value.encode() for name, value in about.items()})
-    return buffer.getvalue()
+        torch.jit.save(frozen, path, _extra_files={name: value.encode() for name, value in about.items()})
 
 
-def check(content: bytes, config: ModelConfig) -> None:
+def check(path: Path, config: ModelConfig) -> None:
     """The arguments must be the inputs of config.pbtxt, the answers as many as its outputs. Raises ExportError.
 
     TorchScript states neither dtypes nor dims, and names no output: answers are checked when they are proven.
     """
-    schema = _load(content).forward.schema
+    schema = _load(path).forward.schema
     arguments = {argument.name for argument in schema.arguments} - {"self"}
     promised = signature(config)
     returned = schema.returns[0].type
@@ -43,8 +41,8 @@ def check(content: bytes, config: ModelConfig) -> None:
 class Runner:
     """The file as a server runs it: outputs in the order of the configuration, which names them."""
 
-    def __init__(self, content: bytes, config: ModelConfig) -> None:
-        self._module = _load(content)
+    def __init__(self, path: Path, config: ModelConfig) -> None:
+        self._module = _load(path)
         self._names = [output.name for output in config.output]
 
     def __call__(self, inputs: Arrays) -> Arrays:
@@ -54,10 +52,10 @@ class Runner:
         return {name: value.numpy() for name, value in zip(self._names, values, strict=True)}
 
 
-def _load(content: bytes) -> Any:
+def _load(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch prefers torch.export; Triton's backend reads this
-        return torch.jit.load(io.BytesIO(content), map_location="cpu")
+        return torch.jit.load(path, map_location="cpu")
 
 
 def _follow_input_device(graph: Any) -> None:

@@ -77,12 +77,12 @@ class Aggregator(nn.Module):
         in_frame = rotation(grid_positions(rows, columns, self.patch_start, x.device), self.head_width, self.rope_base)
         across = in_frame.repeated(frames)
 
-        kept = []
+        kept: list[Tensor] = []
         for layer, (frame_block, global_block) in enumerate(zip(self.frame_blocks, self.global_blocks, strict=True)):
             within = self._run(frame_block, x.flatten(0, 1), in_frame).unflatten(0, (batch, frames))
             x = self._run(global_block, within.flatten(1, 2), across).unflatten(1, (frames, x.shape[2]))
             if layer in self.layers:
-                kept.append(torch.cat([within, x], dim=-1))
+                kept += [torch.cat([within, x], dim=-1)] * self.layers.count(layer)
         return kept, self.patch_start
 
     def _run(self, block: nn.Module, x: Tensor, *rest: object) -> Tensor:

@@ -68,8 +68,8 @@ class VGGTAudioConfig:
     def __post_init__(self) -> None:
         if self.img_size % self.patch_size:
             raise ValueError(f"patches of {self.patch_size} do not tile {self.img_size}")
-        if len(self.layers) != 4 or [*self.layers] != sorted(set(self.layers)) or self.layers[-1] != self.depth - 1:
-            raise ValueError(f"layers are four, ascending, the last of them {self.depth - 1}, not {self.layers}")
+        if len(self.layers) != 4 or [*self.layers] != sorted(self.layers) or self.layers[-1] != self.depth - 1:
+            raise ValueError(f"layers are four, not descending, the last of them {self.depth - 1}, not {self.layers}")
         if self.embed_dim // self.num_heads % 4:
             raise ValueError(f"two axes of pairs do not fit {self.embed_dim // self.num_heads} channels a head")
 

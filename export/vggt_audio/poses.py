@@ -23,9 +23,9 @@ def decode_poses(encoding: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tenso
     extrinsics = torch.cat([rotation, encoding[..., :3, None]], dim=-1)
     focal_y = height / 2 / torch.tan(encoding[..., 7] / 2)
     focal_x = width / 2 / torch.tan(encoding[..., 8] / 2)
-    intrinsics = encoding.new_zeros(*encoding.shape[:-1], 3, 3)
-    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = focal_x, focal_y
-    intrinsics[..., 0, 2], intrinsics[..., 1, 2], intrinsics[..., 2, 2] = width / 2, height / 2, 1.0
+    zero, one = torch.zeros_like(focal_x), torch.ones_like(focal_x)
+    rows = [focal_x, zero, zero + width / 2, zero, focal_y, zero + height / 2, zero, zero, one]
+    intrinsics = torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
     return extrinsics, intrinsics
 
 

@@ -14,7 +14,9 @@ from export.weights import Weights
 from tests.export.test_vggt_model import TINY
 
 CONFIGS: dict[str, Any] = {
-    "acoustic_maps": replace(TINY, audio_feature_dim=256, camera_iterations=1),
+    "acoustic_maps": replace(
+        TINY, audio_feature_dim=256, depth=1, layers=(0, 0, 0, 0), camera_iterations=1, enable_point=False
+    ),
     "tokenizer": replace(SMALL, width=32, layers=1, heads=2, head_width=32),
     "vocoder": VocoderConfig(width=32, layers=1),
 }

@@ -44,7 +44,7 @@ def test_weights_of_ones_own_are_exported_for_the_models_that_they_fit(exported:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["horn"], "there are tokenizer_decoder, tokenizer_encoder, vocoder"),
+        (["horn"], "there are acoustic_maps, tokenizer_decoder, tokenizer_encoder, vocoder"),
         (["--preset", "huge"], "vocoder has"),
         (["--format", "tflite"], "tflite"),
         (["--checkpoint", "absent.safetensors"], "absent.safetensors"),
@@ -80,4 +80,4 @@ def test_the_weights_that_ship_are_proven_and_leave_the_reviewed_configuration_a
         assert (tmp_path / path.relative_to(REVIEWED)).read_bytes() == path.read_bytes()
     models = [name for name in _names(list(tmp_path.rglob("*")), tmp_path) if not name.endswith(".pbtxt")]
     assert models == [f"{path.parent.name}/1/model.onnx" for path in sorted(REVIEWED.glob("*/config.pbtxt"))]
-    assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 40 * 2**20
+    assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 110 * 2**20

@@ -271,7 +271,7 @@ def test_inputs_that_the_configuration_has_no_use_for_are_refused() -> None:
     [
         ({"img_size": 30}, "do not tile"),
         ({"layers": (0, 1, 2)}, "layers are four"),
-        ({"layers": (0, 1, 2, 2)}, "layers are four"),
+        ({"layers": (0, 2, 1, 3)}, "layers are four"),
         ({"depth": 5}, "the last of them 4"),
         ({"embed_dim": 36}, "two axes"),
     ],
