@@ -1,6 +1,6 @@
 """Trains VGGT-Audio on generated and on filmed rooms: `auricle train acoustic_maps --textures DIR --captures DIR`.
 
-Three stages, each from the weights of the one before (`--start`): `visual` learns geometry from pictures, for which
+Three stages, each from the weights of the one before (`--weights`): `visual` learns geometry from pictures, for which
 published weights may stand in (`--vggt`); `acoustic` learns materials and to listen while all that is visual stays as
 it is; `joint` learns everything at once, also from scratch. One process, or several: `torchrun --nproc-per-node 2 -m
 export train acoustic_maps ...`. A killed run resumes.
@@ -44,7 +44,7 @@ class TrainingOptions:
     out: Annotated[Path, "checkpoints, weights and TensorBoard events"] = Path("runs/acoustic_maps")
     preset: Annotated[str, f"one of {', '.join(PRESETS)}"] = "small"
     stage: Annotated[Stage, "what is learnt"] = Stage.joint
-    start: Annotated[Path | None, "weights of an earlier stage; their configuration replaces the preset"] = None
+    weights: Annotated[Path | None, "of an earlier stage; their configuration replaces the preset"] = None
     vggt: Annotated[str | None, "published weights of VGGT that fit the preset: a file, a folder or a hub id"] = None
     steps: Annotated[int, "optimizer steps"] = 3000
     width: Annotated[int, "of pictures; three quarters of it are their height"] = 168
@@ -119,9 +119,9 @@ def train(options: TrainingOptions) -> Path:
 
 def _begin(options: TrainingOptions) -> VGGTAudio:
     """The model before the first step. Raises ExportError when the weights that it is to start from do not fit."""
-    if options.start is not None and options.vggt is not None:
-        raise ExportError("training starts from one set of weights: --start or --vggt")
-    weights = None if options.start is None else load_weights(options.start)
+    if options.weights is not None and options.vggt is not None:
+        raise ExportError("training starts from one set of weights: --weights or --vggt")
+    weights = None if options.weights is None else load_weights(options.weights)
     config = PRESETS[options.preset] if weights is None else restore_config(VGGTAudioConfig, weights.config)
     if options.stage is not Stage.acoustic:
         config = replace(config, metric=True)  # the geometry that it learns is in metres
@@ -136,7 +136,7 @@ def _begin(options: TrainingOptions) -> VGGTAudio:
     try:
         model.load_state_dict(weights.state)
     except RuntimeError as error:
-        raise ExportError(f"{options.start} does not fit its own configuration: {error}") from error
+        raise ExportError(f"{options.weights} does not fit its own configuration: {error}") from error
     return model
 
 
