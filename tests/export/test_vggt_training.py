@@ -76,8 +76,8 @@ def test_it_learns_and_goes_on_where_it_stopped(textures: Path, start: Path, tmp
 def test_a_stage_changes_what_it_learns_and_nothing_else(
     textures: Path, captures: Path, start: Path, tmp_path: Path, stage: Stage
 ) -> None:
-    rooms = {"textures": textures, "captures": captures, "filmed": 0.75, "heard": 0.75}
-    after = load_weights(train(options(tmp_path, start, 4, stage=stage, **rooms))).state
+    rooms = {"textures": textures, "captures": captures, "filmed": 0.7, "heard": 0.75}
+    after = load_weights(train(options(tmp_path, start, 6, stage=stage, **rooms))).state
     names = changed(load_weights(start).state, after)
     hears = {name for name in names if name.startswith(NEW)}
     if stage is not Stage.visual:
