@@ -60,6 +60,7 @@ class TrainingOptions:
     checkpoint_gradients: Annotated[bool, "recompute activations: less memory, more time"] = False
     chunk: Annotated[int, "pictures that the dense heads work on at a time; 0: all"] = 0
     workers: Annotated[int, "processes that make rooms"] = 1
+    half: Annotated[bool, "write the weights in float16, as those that ship are"] = False
     seed: int = 0
     log_every: Annotated[int, "steps"] = 25
     save_every: Annotated[int, "steps"] = 200
@@ -111,7 +112,8 @@ def train(options: TrainingOptions) -> Path:
             if done % options.log_every == 0:
                 log.step(done, {"loss": loss.item()} | {name: term.item() for name, term in terms.items()})
             if process.is_main and (done % options.save_every == 0 or done == options.steps):
-                save_weights(weights_file, _rounded(ema.state), model.config, steps=done, stage=options.stage)
+                state = _rounded(ema.state) if options.half else ema.state
+                save_weights(weights_file, state, model.config, steps=done, stage=options.stage)
                 checkpoint.save(state_file, parts, done)
     distributed.stop()
     return weights_file

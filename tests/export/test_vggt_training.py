@@ -100,6 +100,15 @@ def test_filmed_rooms_alone_teach_materials_by_their_sound(captures: Path, start
     assert any(name.startswith("acoustic_head.") for name in changed(before, after))
 
 
+def test_weights_that_ship_take_half_the_space(textures: Path, start: Path, tmp_path: Path) -> None:
+    whole, half = (
+        train(options(tmp_path / str(half), start, 1, textures=textures, half=half)) for half in (False, True)
+    )
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    for name, value in load_weights(half).state.items():
+        torch.testing.assert_close(value.float(), load_weights(whole).state[name].float(), atol=1e-6, rtol=1e-3)
+
+
 @pytest.mark.parametrize("saving", [{"checkpoint_gradients": True}, {"chunk": 3}])
 def test_saving_memory_changes_no_number(textures: Path, start: Path, tmp_path: Path, saving: dict[str, Any]) -> None:
     plain = load_weights(train(options(tmp_path / "plain", start, 2, textures=textures))).state
