@@ -37,7 +37,7 @@ DEFAULT_OUT = Path("~/.cache/auricle/textures")
 DEFAULT_CACHE = Path("~/.cache/auricle/packages")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity, as arrays cannot be
 class Texture:
     """One picture of a material. ``image`` is uint8 RGB [h, w, 3]; ``size_m`` is its width and height in the world."""
 
