@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,6 +18,7 @@ from service.dsp.mel import MelFrontEnd, MelParameters
 from service.repository import load
 from service.settings import Settings
 from tests.api.conftest import in_memory
+from tests.bench.views import photographs
 from tests.conftest import StartTriton
 from tests.e2e.conftest import ROOT, Service
 
@@ -45,6 +47,16 @@ async def round_trip(client: httpx.AsyncClient) -> tuple[dict[str, list[list[int
     wav = await client.post("/v1/detokenize", content=tokens.content, headers={"Content-Type": "application/json"})
     assert wav.status_code == 200, wav.text
     return tokens.json(), wav.content
+
+
+async def acoustic_maps(client: httpx.AsyncClient) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Every map, and the summary, of three photographs of a furnished room."""
+    files = [("images", (f"{k}.jpg", content, "image/jpeg")) for k, content in enumerate(photographs(3))]
+    arrays = await client.post("/v1/acoustic-maps", params={"format": "npz"}, files=files)
+    summary = await client.post("/v1/acoustic-maps", files=files)
+    assert (arrays.status_code, summary.status_code) == (200, 200), arrays.text + summary.text
+    with np.load(io.BytesIO(arrays.content), allow_pickle=False) as maps:
+        return dict(maps), summary.json()
 
 
 async def test_the_first_start_builds_the_models_and_a_recording_comes_back(
@@ -76,6 +88,32 @@ async def test_the_real_tritonserver_gives_equal_tokens_and_the_same_sound(
     assert there == here
     samples = [soundfile.read(io.BytesIO(wav), dtype="int16")[0].astype(int) for wav in (sound_here, sound_there)]
     assert np.abs(samples[0] - samples[1]).max() <= 2
+
+
+async def test_photographs_of_a_room_become_maps_that_conserve_energy(first_start: Service) -> None:
+    async with httpx.AsyncClient(base_url=first_start.url, timeout=60) as client:
+        maps, summary = await acoustic_maps(client)
+    assert maps["absorption"].shape == (3, 168, 224, 8)
+    assert all(np.isfinite(values).all() for values in maps.values())
+    assert (maps["absorption"] + maps["reflection"]).max() <= 1
+    assert 0.5 < np.median(maps["depth_map"]) < 10  # metres, in a room of 5.2 by 4.1
+    assert summary["materials"]
+    assert len(summary["views"]) == 3
+
+
+@pytest.mark.tritonserver
+async def test_the_real_tritonserver_gives_the_same_maps(
+    first_start: Service, reviewed: Path, tritonserver: StartTriton
+) -> None:
+    async with httpx.AsyncClient(base_url=first_start.url, timeout=60) as client:
+        here, summary_here = await acoustic_maps(client)
+    server = tritonserver(reviewed)
+    async with in_memory(create_app(Settings(port=0, triton_url=server.url))) as client:
+        there, summary_there = await acoustic_maps(client)
+    for name, values in here.items():
+        np.testing.assert_allclose(there[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+    assert [view["index"] for view in summary_there["views"]] == [view["index"] for view in summary_here["views"]]
+    assert [m["label"] for m in summary_there["materials"]] == [m["label"] for m in summary_here["materials"]]
 
 
 def test_the_container_goes_through_the_command_line(first_start: Service, reviewed: Path, tmp_path: Path) -> None:
