@@ -31,6 +31,8 @@ _NEGLIGIBLE = 1e-9  # of a particle's energy in its loudest band
 _SMALLEST = np.float32(1e-30)  # numbers near the end of float32's range are slow
 _CHECK_EVERY = 8
 _STEPS_PER_FLIGHT = 8
+_MAX_STEPS = 1 << 15
+"""Of a decay: more than fit into its flights, but in a room so flat or narrow that some are very long."""
 _MIXING_STEPS = 16
 _BLOCK = 1 << 17  # distances that are computed at once: they stay in the processor's cache
 _TOUCHING_M = np.float32(1e-6)
@@ -146,7 +148,8 @@ def _follow(walls: _Walls, air: Array, particles: int, seed: int) -> Decay:
         path += distance
         position += distance * direction
         left = np.maximum(energy * walls.kept[:, wall], _SMALLEST)
-        losses = _add(losses, (path / np.float32(step_m)).astype(np.intp), energy - left)
+        steps = np.minimum(path / np.float32(step_m), _MAX_STEPS).astype(np.intp)  # the last of them is all beyond
+        losses = _add(losses, steps, energy - left)
         energy = left
         if number % _CHECK_EVERY == 0:
             under_way = [float(energy[band] @ np.exp(-np.float32(m) * path)) for band, m in enumerate(air)]
@@ -159,7 +162,7 @@ def _follow(walls: _Walls, air: Array, particles: int, seed: int) -> Decay:
                 path, wall = path[alive], wall[alive]
         walls.reflect(direction, wall, chance)
     # Where all is finished, what is under way counts as lost there: it is too little to matter.
-    known = losses.shape[1] if finished else max(2, int(path.min() / step_m))
+    known = min(losses.shape[1] if finished else max(2, int(path.min() / step_m)), _MAX_STEPS)
     beyond = losses[:, known:].sum(axis=1) + (0 if finished else energy.sum(axis=1, dtype=np.float64))
     return _integrate(losses[:, :known], beyond, step_m, air)
 

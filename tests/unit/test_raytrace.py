@@ -111,6 +111,14 @@ def test_nothing_absorbed_is_no_time_and_everything_a_short_one() -> None:
     np.testing.assert_allclose(times[4:7], eyring(90, [126], [absorption[4:7]]), rtol=0.02)
 
 
+def test_a_long_duct_is_followed_in_little_memory() -> None:
+    """Along it, particles fly ten thousand times as far from wall to wall as across."""
+    decay = trace(box((1000, 0.1, 0.1)), np.full((6, 1), 0.1), np.full(6, 0.5), particles=2_000)
+    assert decay.level_db.size < 1 << 16
+    across = trace(box((10, 0.1, 0.1)), np.full((6, 1), 0.1), np.full(6, 0.5), particles=2_000)
+    np.testing.assert_allclose(decay.rt60(), across.rt60(), rtol=0.1)
+
+
 def test_a_single_particle_still_gives_a_decay() -> None:
     level = uniform(0.2, 0.3, particles=1).level_db
     assert (level[:, 0] == 0).all()
