@@ -11,10 +11,12 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.spatial.transform import Rotation
 
 from export.vggt_audio import decay, sound
 from export.vggt_audio.acoustics import AIR_PER_M, reverberation_time
 from export.vggt_audio.materials import ENTRIES, UPHOLSTERY, material
+from export.vggt_audio.poses import decode_poses
 from export.vggt_audio.scenes import Scene
 
 Array = NDArray[np.float64]
@@ -30,7 +32,10 @@ class HeldOut:
 
     @cached_property
     def truth(self) -> Maps:
-        return self.scene.example()
+        """What `Scene.example` gives, and extrinsics [S, 3, 4]."""
+        example = self.scene.example()
+        extrinsics, _ = decode_poses(torch.from_numpy(example["pose_enc"]), example["depth"].shape[1:3])
+        return example | {"extrinsics": extrinsics.numpy()}
 
     @cached_property
     def rt60(self) -> Array:
@@ -99,13 +104,11 @@ class Means:
     def maps(self, like: Maps) -> Maps:
         """The averages everywhere; cameras that all stand and look as the first does."""
         shape = like["depth"].shape[:3]
-        pose = np.zeros_like(like["pose_enc"])
-        pose[:, 6], pose[:, 7:] = 1, np.deg2rad([60, 75])
         return {
             "absorption": np.broadcast_to(self.absorption, (*shape, 8)),
             "scattering": np.full((*shape, 1), self.scattering),
             "depth_map": np.full((*shape, 1), self.depth_m),
-            "pose_enc": pose,
+            "extrinsics": np.tile(np.eye(3, 4), (len(like["depth"]), 1, 1)),
         }
 
 
@@ -127,7 +130,7 @@ class Scores:
         times = gone if rt60 is None else np.abs(rt60 - true_rt60) / true_rt60
         if maps is None:
             return cls(gone, np.nan, np.nan, np.nan, np.nan, np.nan, times)
-        rotation, translation = _cameras(truth["pose_enc"], maps["pose_enc"])
+        rotation, translation = _cameras(truth["extrinsics"], maps["extrinsics"])
         return cls(
             np.abs(maps["absorption"] - truth["absorption"]).mean(axis=(0, 1, 2)),
             float(np.abs(maps["scattering"] - truth["scattering"]).mean()),
@@ -162,23 +165,17 @@ def _nearest(absorption: NDArray[np.floating]) -> NDArray[np.intp]:
 
 
 def _cameras(truth: NDArray[np.floating], answer: NDArray[np.floating]) -> tuple[float, float]:
-    """Mean angle in degrees and distance in metres between cameras [S, 9], the first one aside; NaN for one alone."""
+    """Mean angle in degrees and distance in metres between cameras [S, 3, 4], as the first one sees the others; NaN for
+    one alone."""
     if len(truth) == 1:
         return np.nan, np.nan
-    unit = answer[1:, 3:7] / np.maximum(np.linalg.norm(answer[1:, 3:7], axis=1, keepdims=True), 1e-9)
-    cosine = np.abs((unit * truth[1:, 3:7]).sum(axis=1)).clip(0, 1)
-    apart = np.linalg.norm(_centers(truth) - _centers(answer), axis=1)[1:]
-    return float(np.rad2deg(2 * np.arccos(cosine)).mean()), float(apart.mean())
+    (turns, places), (true_turns, true_places) = _from_first(answer), _from_first(truth)
+    apart = (turns * true_turns.inv()).magnitude()
+    return float(np.rad2deg(apart).mean()), float(np.linalg.norm(places - true_places, axis=1).mean())
 
 
-def _centers(poses: NDArray[np.floating]) -> Array:
-    """[S, 3]: where the cameras stand, -R^T t."""
-    x, y, z, w = poses[:, 3:7].T / np.maximum(np.linalg.norm(poses[:, 3:7], axis=1), 1e-9)
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return np.asarray(-np.einsum("ijs,si->sj", rotation, poses[:, :3]))
+def _from_first(extrinsics: NDArray[np.floating]) -> tuple[Rotation, Array]:
+    """How the other cameras are turned against the first, and where they stand in its frame [S - 1, 3]."""
+    turns = Rotation.from_matrix(extrinsics[:, :, :3])
+    centers = -turns.inv().apply(extrinsics[:, :, 3])
+    return turns[1:] * turns[0].inv(), turns[0].apply(centers[1:] - centers[0])

@@ -40,17 +40,24 @@ def test_the_truth_scores_zero(room: HeldOut, right: Maps) -> None:
 
 
 def test_errors_score_by_their_size(room: HeldOut, right: Maps) -> None:
-    half_turn = np.array([0.0, 1.0, 0.0, 0.0], np.float32)  # about the vertical
-    pose = right["pose_enc"].copy()
-    pose[1:, 3:7] = half_turn
-    wrong = right | {"depth_map": 1.2 * right["depth_map"], "absorption": right["absorption"] + 0.05, "pose_enc": pose}
+    cameras = right["extrinsics"].copy()
+    cameras[1:] = np.diag([-1.0, 1.0, -1.0]) @ cameras[1:]  # each turned round where it stands
+    wrong = right | {
+        "depth_map": 1.2 * right["depth_map"],
+        "absorption": right["absorption"] + 0.05,
+        "extrinsics": cameras,
+    }
     score = Scores.of(room.truth, wrong, room.rt60, 1.5 * room.rt60)
     assert score.depth == pytest.approx(0.2, rel=1e-5)
     np.testing.assert_allclose(score.absorption, 0.05, rtol=1e-4)
     np.testing.assert_allclose(score.rt60, 0.5)
-    turned = Scores.of(room.truth, right | {"pose_enc": -pose}, room.rt60, None)
-    assert turned.rotation_deg == pytest.approx(score.rotation_deg, abs=0.01)
-    assert score.rotation_deg > 45
+    assert score.rotation_deg == pytest.approx(180, abs=0.1)
+    assert score.translation_m == pytest.approx(0, abs=1e-5)
+    far = right["extrinsics"].copy()
+    far[1:, :, 3] += 0.5
+    assert Scores.of(room.truth, right | {"extrinsics": far}, room.rt60, None).translation_m == pytest.approx(
+        0.866, abs=0.01
+    )
 
 
 def test_a_system_without_maps_or_times_has_no_such_score(room: HeldOut) -> None:
