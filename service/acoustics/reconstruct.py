@@ -31,6 +31,10 @@ from service.acoustics.values import Options, room_values, warnings
 _LEAST_SHARE = 0.001  # of the hull's area, for a material on a plane to be a surface of its own
 
 
+class NoRoom(ValueError):
+    """The maps show nothing that a room could be made of."""
+
+
 def reconstruct(
     maps: Mapping[str, NDArray[Any]],
     options: Options | None = None,
@@ -47,18 +51,18 @@ def reconstruct(
 
     The room is taken for a box with objects in it. Volume is of the air and surface of all that it touches; they, the
     extents and the reverberation time are None where too little was seen, and `warnings` say so. Values that are not
-    numbers, views without a usable camera and pixels without a depth are left out. Raises ValueError where maps are
-    missing or of unlike shapes, and where nothing is left.
+    numbers, views without a usable camera and pixels without a depth are left out. Raises NoRoom where nothing is left,
+    and ValueError where maps are missing or of unlike shapes.
     """
     options = Options() if options is None else options
     height, width = check(maps)
     cameras, usable = Cameras.decode(maps["pose_enc"], height, width)
     if not usable.any():
-        raise ValueError("no view has a usable camera: poses are finite, with fields of view of 2 to 175 degrees")
+        raise NoRoom("no view has a usable camera: poses are finite, with fields of view of 2 to 175 degrees")
     kept = np.flatnonzero(usable)
     samples = sample(maps, cameras, kept.tolist())
     if not len(samples):
-        raise ValueError("no view shows anything: depths are positive and finite, and what is there has properties")
+        raise NoRoom("no view shows anything: depths are positive and finite, and what is there has properties")
     hull = fit_hull(samples, cameras.select(kept))
     weights = samples.areas(samples.normals) * samples.weights
     material = group(samples.properties, weights)

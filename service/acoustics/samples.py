@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from service.acoustics.geometry import Array, Cameras, Mask, normals
 
 MAX_SAMPLES = 10_000
+MAX_SAMPLES_OF_VIEW = 2_500  # more tell no more of the room, which few views leave unknown
 BANDS = 8
 # columns of `Samples.properties`
 ABSORPTION = slice(0, BANDS)
@@ -96,7 +97,8 @@ def sample(maps: Mapping[str, NDArray[Any]], cameras: Cameras, views: Sequence[i
     chosen = np.asarray(views, np.intp)
     cameras = cameras.select(chosen)
     height, width = maps["depth_map"].shape[1:3]
-    stride = max(1, int(np.ceil(np.sqrt(len(chosen) * height * width / MAX_SAMPLES))))
+    wanted = min(MAX_SAMPLES_OF_VIEW, MAX_SAMPLES / len(chosen))
+    stride = max(1, int(np.ceil(np.sqrt(height * width / wanted))))
     stride = min(stride, height, width)
     # the middle pixel of each block: neighbours would mix both sides of an edge
     rows, columns = (np.arange(side // stride) * stride + (side % stride + stride) // 2 for side in (height, width))

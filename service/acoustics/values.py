@@ -21,6 +21,7 @@ MAX_UNSEEN_SIDES = 1  # of the hull: with more, its size is not known
 RECOMMENDED_VIEWS = 4
 _LITTLE = 0.2  # of a side
 _STRANGE_SHARE = 0.15  # of the samples outside of the hull
+_SMOOTH = 0.2  # mean scattering below which formulas for a diffuse field are doubtful
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +67,8 @@ def room_values(surfaces: Surfaces, options: Options) -> tuple[Room, float, floa
         length, source = 1.0, "model" if options.metric else "none"
     volume = options.room_volume if options.room_volume is not None else surfaces.volume * length**3
     surface = options.surface_area if options.surface_area is not None else measured * length**2
-    sized = shaped or (options.room_volume is not None and options.surface_area is not None)
-    rt60 = None
-    if sized and seen >= MIN_SEEN_FRACTION:
-        rt60 = _rt60(surfaces, volume, surface, options)
+    given = options.room_volume is not None and options.surface_area is not None
+    rt60 = _rt60(surfaces, volume, surface, options) if shaped or given else None
     first, second, upright = (float(extent) for extent in hull.dims * length)
     room = Room(
         volume if shaped or options.room_volume is not None else None,
@@ -92,9 +91,12 @@ def _rt60(surfaces: Surfaces, volume: float, surface: float, options: Options) -
     absorption = surfaces.properties[:, ABSORPTION].clip(0, 1)
     if options.rt60_method in FORMULAS:
         return FORMULAS[options.rt60_method](volume, areas, absorption, options.air_per_m)
-    # The hull alone is convex: a box with the volume of the air, whose sides also take what the objects take.
-    extents = surfaces.hull.dims * (volume / surfaces.hull.volume) ** (1 / 3)
-    sizes = np.repeat(np.prod(extents) / extents, 2)
+    # The hull alone is convex: a box with the volume of the air, whose sides also take what the objects take. Times
+    # grow with lengths, so that a room of 1 m3 stands for one of any size.
+    size = volume ** (1 / 3)
+    areas = areas / size**2
+    extents = surfaces.hull.dims / surfaces.hull.volume ** (1 / 3)
+    sizes = np.repeat(1 / extents, 2)
     values = np.column_stack([absorption, surfaces.properties[:, SCATTERING]]) * areas[:, None]
     on_objects = values[surfaces.plane >= SIDES].sum(axis=0) * (sizes / sizes.sum())[:, None]
     totals = on_objects + [values[surfaces.plane == side].sum(axis=0) for side in range(SIDES)]
@@ -103,7 +105,8 @@ def _rt60(surfaces: Surfaces, volume: float, surface: float, options: Options) -
     normals = np.repeat(np.eye(3), 2, axis=0) * np.tile([1, -1], 3)[:, None]
     planes = np.column_stack([normals, np.where(np.arange(SIDES) % 2, np.repeat(extents, 2), 0)])
     alpha, scattering = totals[:, :-1] / sizes[:, None], totals[:, -1] / np.maximum(area, 1e-12)
-    return trace(planes, alpha.clip(0, 1), scattering.clip(0, 1), options.air_per_m).rt60()
+    decay = trace(planes, alpha.clip(0, 1), scattering.clip(0, 1), options.air_per_m * size)
+    return np.asarray(size * decay.rt60())
 
 
 def warnings(surfaces: Surfaces, mesh: Mesh, room: Room, options: Options, usable: Mask) -> tuple[str, ...]:
@@ -114,14 +117,18 @@ def warnings(surfaces: Surfaces, mesh: Mesh, room: Room, options: Options, usabl
         found.append(f"views without a usable camera were left out: {left_out}")
     if usable.sum() < RECOMMENDED_VIEWS:
         found.append(
-            f"{RECOMMENDED_VIEWS} or more views from different corners, up and down, are recommended; this is of "
+            f"{RECOMMENDED_VIEWS} or more views from different corners, up and down, are recommended; there are "
             f"{usable.sum()}"
         )
     unseen = [name for name, seen in zip(_side_names(), hull.seen, strict=True) if not seen]
     if room.seen_area_fraction < MIN_SEEN_FRACTION:
         found.append(
-            f"{room.seen_area_fraction:.0%} of the room's surface was seen, less than {MIN_SEEN_FRACTION:.0%}: volume, "
-            "surface, extents and reverberation time are left out"
+            f"{room.seen_area_fraction:.0%} of the room's surface was seen, less than {MIN_SEEN_FRACTION:.0%}: "
+            + (
+                "volume, surface, extents and reverberation time are left out where they are not given"
+                if room.rt60_s is None
+                else "that all of it absorbs like this is a guess"
+            )
         )
     elif len(unseen) > MAX_UNSEEN_SIDES:
         found.append(
@@ -139,6 +146,12 @@ def warnings(surfaces: Surfaces, mesh: Mesh, room: Room, options: Options, usabl
     outside = float((hull.side == OUTSIDE).mean())
     if outside > _STRANGE_SHARE:
         found.append(f"{outside:.0%} of what was seen lies outside of the box that was taken for the room")
+    scattering = float(surfaces.area @ surfaces.properties[:, SCATTERING] / surfaces.area.sum())
+    if room.rt60_s is not None and room.rt60_method in FORMULAS and scattering < _SMOOTH:
+        found.append(
+            f"surfaces are smooth (mean scattering {scattering:.2f}), where {room.rt60_method}'s formula may say half "
+            "of the reverberation time: raytrace follows the sound"
+        )
     if room.rt60_s is not None and np.isnan(room.rt60_s).any():
         found.append("some bands do not decay: nothing absorbs in them")
     if mesh.dropped:

@@ -70,6 +70,7 @@ async def test_a_hostile_picture_is_refused_by_its_number(client: httpx.AsyncCli
 AUDIO: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "shorter than the video": (CLIP, {"timestamps": "0, 2.6"}, 422, "shorter than the video"),
     "before the video": (CLIP, {"fps": "25", "offset_s": "-60"}, 422, "shorter than the video"),
+    "after the video": (CLIP, {"fps": "25", "offset_s": "60"}, 422, "after the last picture"),
     "without a time": (CLIP, {}, 422, "timestamps"),
     "damaged": (CLIP[: len(CLIP) // 2], {"timestamps": "0, 2.4"}, 400, "/form/audio"),
     "no sound": (GOOD, {"fps": "25"}, 415, "/form/audio"),
@@ -107,7 +108,7 @@ async def test_sound_of_three_channels_is_refused(client: httpx.AsyncClient) -> 
         ({"timestamps": "0, 1", "fps": "25"}, "contradict"),
         *(({"fps": fps}, "/form/fps") for fps in ("0", "-25", "nan", "inf", "25/0", "1e999", "fast", "")),
         ({"fps": ["25", "30"]}, "/form/fps"),
-        *(({"scale": scale}, "/form/scale") for scale in ("0", "-1", "nan", "inf", "1e9", "big")),
+        *(({"scale": scale}, "/form/scale") for scale in ("0", "-1", "nan", "inf", "1e9", "1e-300", "big")),
         ({"room_volume": "0"}, "/form/room_volume"),
         ({"surface_area": "-3"}, "/form/surface_area"),
         ({"room_volume": "100", "surface_area": "100"}, "104.2"),

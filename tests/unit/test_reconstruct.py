@@ -1,6 +1,5 @@
 """From maps to the acoustic scene: reverberation, materials, scale, and maps that make no sense."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.acoustics.geometry import mesh_volume
-from service.acoustics.reconstruct import reconstruct
-from service.acoustics.reverberation import eyring, kuttruff, sabine
+from service.acoustics.reconstruct import NoRoom, reconstruct
+from service.acoustics.reverberation import eyring
 from service.acoustics.scene import AcousticScene
 from service.acoustics.values import MIN_SEEN_FRACTION, Options
 from tests.rooms import ABSORPTION, BRICK, CARPET, CURTAIN, PLASTER, WOOD, Box, BoxRoom, camera, cameras, maps
@@ -126,52 +125,6 @@ def test_cameras_stand_where_the_pictures_were_taken() -> None:
         np.testing.assert_array_equal(found.original_from_model, crop[0])
 
 
-def test_lengths_and_times_grow_with_the_scale() -> None:
-    arrays = views(FURNISHED)
-    one, other = (reconstruct(arrays, Options(scale=scale, air_per_m=STILL_AIR)) for scale in (1.0, 1.1))
-    np.testing.assert_allclose(rt60(other), 1.1 * rt60(one), rtol=1e-5)
-    assert other.room.volume_m3 == pytest.approx(1.1**3 * (one.room.volume_m3 or 0))
-    assert other.room.surface_m2 == pytest.approx(1.1**2 * (one.room.surface_m2 or 0))
-    np.testing.assert_allclose(other.positions, 1.1 * one.positions, rtol=1e-5)
-    assert (other.room.metric, other.room.scale_source) == (True, "request")
-
-
-def test_a_given_volume_or_surface_sets_an_unknown_scale() -> None:
-    arrays = views(BARE)
-    arrays["depth_map"] = arrays["depth_map"] / 3
-    arrays["pose_enc"][:, :3] /= 3
-    assert any("scale is not known" in warning for warning in reconstruct(arrays).warnings)
-    for options in (Options(room_volume=90), Options(surface_area=126)):
-        room = reconstruct(arrays, options).room
-        assert room.dims_m == pytest.approx(room.dims_m and (*room.dims_m[:2], 3.0), rel=0.01)
-        assert room.volume_m3 == pytest.approx(90, rel=0.01)
-        assert room.surface_m2 == pytest.approx(126, rel=0.01)
-        assert room.scale_source == "request"
-
-
-def test_a_given_volume_and_surface_are_used_as_they_are() -> None:
-    scene = reconstruct(views(BARE), Options(metric=True, room_volume=100, surface_area=150, air_per_m=STILL_AIR))
-    assert (scene.room.volume_m3, scene.room.surface_m2) == (100, 150)
-    mean = BARE.areas() @ ABSORPTION / BARE.areas().sum()
-    np.testing.assert_allclose(rt60(scene), eyring(100, [150], mean[None], STILL_AIR), rtol=0.03)
-
-
-@pytest.mark.parametrize(("method", "formula"), [("sabine", sabine), ("kuttruff", kuttruff)])
-def test_reverberation_by_another_formula(method: str, formula: Callable[..., NDArray[np.float64]]) -> None:
-    scene = reconstruct(views(BARE), Options(metric=True, rt60_method=method, air_per_m=STILL_AIR))
-    assert scene.room.rt60_method == method
-    np.testing.assert_allclose(rt60(scene), formula(90, BARE.areas(), ABSORPTION, STILL_AIR), rtol=0.03)
-
-
-def test_traced_rays_agree_with_eyring_where_walls_and_objects_scatter() -> None:
-    arrays = views(FURNISHED)
-    arrays["scattering"][:] = 1
-    by_eyring, traced = (
-        rt60(reconstruct(arrays, Options(metric=True, rt60_method=method))) for method in ("eyring", "raytrace")
-    )
-    np.testing.assert_allclose(traced, by_eyring, rtol=0.15)
-
-
 def test_one_view_does_not_make_a_room() -> None:
     scene = reconstruct(views(BARE, 1), Options(metric=True))
     room = scene.room
@@ -269,7 +222,7 @@ def test_nothing_at_all_is_refused(change: dict[str, float], message: str) -> No
     arrays = views(BARE, 2)
     for name, value in change.items():
         arrays[name][:] = value
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(NoRoom, match=message):
         reconstruct(arrays)
 
 
@@ -280,20 +233,3 @@ def test_maps_that_lack_or_do_not_fit_are_named(name: str) -> None:
         reconstruct({key: value for key, value in arrays.items() if key != name})
     with pytest.raises(ValueError, match=r"shape"):
         reconstruct({**arrays, name: arrays[name][:, :-1]})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"scale": 0}, "scale"),
-        ({"scale": np.nan}, "scale"),
-        ({"room_volume": -1}, "room_volume"),
-        ({"surface_area": np.inf}, "surface_area"),
-        ({"room_volume": 100, "surface_area": 50}, "sphere"),
-        ({"rt60_method": "guess"}, "eyring"),
-        ({"max_triangles": 11}, "12 triangles"),
-    ],
-)
-def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Options(**options)

@@ -49,17 +49,21 @@ class SceneFields(BaseModel):
     )
     scale: float | None = Field(
         None,
-        gt=0,
-        le=10_000,
+        ge=1e-4,
+        le=1e4,
         description="Metres per unit of the model's lengths, where you know better than the model. Everything that is "
         "a length is multiplied by it.",
         examples=[1.05],
     )
     room_volume: float | None = Field(
-        None, gt=0, le=1e7, description="Cubic metres, if you know them: in place of the reconstructed volume."
+        None, ge=1e-3, le=1e7, description="Cubic metres, if you know them: in place of the reconstructed volume."
     )
     surface_area: float | None = Field(
-        None, gt=0, le=1e7, description="Square metres of all that encloses the room, likewise."
+        None,
+        ge=1e-2,
+        le=1e7,
+        description="Square metres of all that encloses the room, likewise. With both, reverberation times are told "
+        "however little the pictures show.",
     )
 
     @model_validator(mode="after")

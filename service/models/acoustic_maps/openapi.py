@@ -42,9 +42,7 @@ def _fields() -> dict[str, Any]:
             "description": "Pictures of one room: JPEG, PNG or WebP. The first one's camera is the origin.",
         },
         AUDIO: _FILE
-        | {
-            "description": "A recording made with them, mono or binaural (left, right), in any format of /v1/tokenize."
-        },
+        | {"description": "A recording made with them, mono or binaural (left, right), in any format of /v1/tokenize."},
         **fields,
     }
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from service.acoustics.reconstruct import reconstruct
+from service.acoustics.reconstruct import NoRoom, reconstruct
 from service.acoustics.scene import AcousticScene
 from service.acoustics.values import Options
 from service.errors import InvalidInput
@@ -50,5 +50,5 @@ def scene_of(prediction: Prediction, options: Options) -> AcousticScene:
             timestamps=prediction.times_s,
             original_from_model=views.original_from_model,
         )
-    except ValueError as exc:
+    except NoRoom as exc:
         raise InvalidInput(f"the pictures show no room: {exc}") from exc

@@ -62,7 +62,7 @@ class Recording:
 def hear(recording: Recording, clock: FrameClock, extractor: AudioFeatureExtractor) -> Sound:
     """Reads the recording as far as the pictures reach; `clock` counts samples at the extractor's rate.
 
-    Raises as reading it does, and InvalidInput where it ends before the last picture.
+    Raises as reading it does, and InvalidInput where it ends before the last picture or begins too long after it.
     """
     rate = clock.sample_rate
     with recording.open() as stream:
@@ -83,6 +83,10 @@ def hear(recording: Recording, clock: FrameClock, extractor: AudioFeatureExtract
             f"picture is at {int(clock.positions[-1]) / rate:.3f} s"
         )
     features, valid = listening.finish()
+    if not valid.any():
+        raise InvalidInput(
+            f"the audio begins {-int(clock.positions[-1]) / rate:.3f} s after the last picture: none has any of it"
+        )
     return Sound(features, valid, cues.finish() if cues else None)
 
 

@@ -20,7 +20,7 @@ WALLS: tuple[Wall, ...] = get_args(Wall)
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Bands = Annotated[list[Share], Field(min_length=len(BANDS_HZ), max_length=len(BANDS_HZ))]
 Length = Annotated[float, Field(gt=0.01, le=MAX_LENGTH_M, allow_inf_nan=False)]
-Volume = Annotated[float, Field(gt=0, le=MAX_VOLUME_M3, allow_inf_nan=False)]
+Volume = Annotated[float, Field(ge=1e-3, le=MAX_VOLUME_M3, allow_inf_nan=False)]
 Area = Annotated[float, Field(gt=0, le=MAX_AREA_M2, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(ge=TEMPERATURE_C[0], le=TEMPERATURE_C[1], allow_inf_nan=False)]
 Humidity = Annotated[float, Field(ge=HUMIDITY_PCT[0], le=HUMIDITY_PCT[1], allow_inf_nan=False)]

@@ -44,7 +44,8 @@ def impulse_response(scene: AcousticScene, channels: int = 1) -> NDArray[np.floa
     neighbouring bands differ by less than a factor of 1.6. Raises InvalidInput where the room's times are not known.
     """
     if scene.room.rt60_s is None:
-        raise InvalidInput("the reverberation of this room is not known, so it has no impulse response")
+        reasons = "; ".join(scene.warnings)
+        raise InvalidInput(f"the reverberation of this room is not known, so it has no impulse response: {reasons}")
     rt60 = np.clip(np.nan_to_num(scene.room.rt60_s, nan=MAX_LENGTH_S), 0.02, MAX_LENGTH_S).astype(np.float64)
     box = shoebox(scene)
     length = int(SAMPLE_RATE * min(1.1 * rt60.max() + mixing_time_s(box), MAX_LENGTH_S))
