@@ -24,7 +24,8 @@ from service.web.metrics import Metrics
 from service.web.telemetry import Telemetry
 
 DESCRIPTION = """\
-Models that hear, behind HTTP. Send a recording as the raw body of a request; `Accept` chooses the form of the answer.
+Models that hear, behind HTTP. Send a recording as the raw body of a request, pictures of a room as a form; `Accept`
+chooses the form of the answer.
 
 Every error is an RFC 9457 problem (`application/problem+json`) whose `type` never changes and whose `request_id` is the
 `X-Request-Id` of the answer. `Server-Timing` says where the time went.
@@ -49,9 +50,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = create(settings, metrics)
         offload = Offload(settings.preprocess_workers, settings.max_queued_jobs)
+        slow = Offload(workers=1, max_queued=settings.max_queued_slow_jobs)
         started = asyncio.create_task(backend.start())
         streams = asyncio.Semaphore(settings.max_streams)
-        app.state.runtime = Runtime(settings, backend, offload, metrics, capabilities, started, streams)
+        app.state.runtime = Runtime(settings, backend, offload, slow, metrics, capabilities, started, streams)
         try:
             yield
         finally:
@@ -59,10 +61,11 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.wait({started})
             await backend.close()
             await asyncio.to_thread(offload.close)
+            await asyncio.to_thread(slow.close)
 
     app = Gateway(
         title="Auricle",
-        summary="Audio to tokens and back.",
+        summary="Sound to tokens and back, and pictures of a room to its acoustics.",
         description=DESCRIPTION,
         version=_version(),
         docs_url=None,

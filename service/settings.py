@@ -51,6 +51,9 @@ class Settings(BaseSettings):
 
     preprocess_workers: int = Field(2, ge=1, description="Threads that decode audio and compute features.")
     max_queued_jobs: int = Field(64, ge=0, description="Jobs that may wait for those threads; then 503.")
+    max_queued_slow_jobs: int = Field(
+        8, ge=0, description="Ray tracings that may wait for the one thread that they have; then 503."
+    )
     max_inflight_windows: int = Field(8, ge=1, description="Windows of one request inside the backend at once.")
 
     shutdown_grace_s: float = Field(30.0, ge=0, description="How long requests in flight may take after SIGTERM.")

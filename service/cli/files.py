@@ -154,7 +154,7 @@ async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: st
         try:
             await backend.start()
             await capability.check(backend)
-            codec = Codec(Work(each, backend, offload, Trace("")), TokenizerModel.of(backend.models))
+            codec = Codec(Work(each, backend, offload, offload, Trace("")), TokenizerModel.of(backend.models))
             async with asyncio.TaskGroup() as group:
                 for _ in range(together):
                     group.create_task(work(codec))

@@ -25,6 +25,7 @@ class Runtime:
     settings: Settings
     backend: Backend
     offload: Offload
+    slow: Offload
     metrics: Metrics
     capabilities: tuple[Capability, ...]
     started: asyncio.Task[None]  # ends when every model is loaded and warm
@@ -42,7 +43,7 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
     """Admits the request to the thread pool until it is worked out: neither its upload nor its answer holds a place."""
     with runtime.offload.admit() as offload:
-        yield Work(runtime.settings, runtime.backend, offload, connection.state.trace)
+        yield Work(runtime.settings, runtime.backend, offload, runtime.slow, connection.state.trace)
 
 
 async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
@@ -50,7 +51,7 @@ async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIt
     if runtime.streams.locked():
         raise Overloaded(f"{runtime.settings.max_streams} streams are open, which is all that are served at once")
     async with runtime.streams:
-        yield Work(runtime.settings, runtime.backend, runtime.offload, connection.state.trace)
+        yield Work(runtime.settings, runtime.backend, runtime.offload, runtime.slow, connection.state.trace)
 
 
 # Asked for behind UploadDep, as dependencies are resolved in order.

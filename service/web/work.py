@@ -20,12 +20,18 @@ class Work:
     settings: Settings
     backend: Backend
     offload: Offload
+    slow: Offload  # for what takes a second or more: it must not hold a thread that others wait for
     trace: Trace
 
     async def run(self, stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function` in the thread pool, as part of `stage`."""
         with self.trace.stage(stage):
             return await self.offload.run(function, *args, **kwargs)
+
+    async def run_slow(self, stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, where only others of its kind are in the way. Raises Overloaded when too many of them wait."""
+        with self.trace.stage(stage):
+            return await self.slow.run(function, *args, **kwargs)
 
     def iterate(self, stage: str, items: Iterator[T]) -> AsyncGenerator[T, None]:
         """`items`, each made in the thread pool when it is asked for, as part of `stage`."""

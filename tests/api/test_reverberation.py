@@ -1,5 +1,6 @@
 """POST /v1/reverberation: from absorption and areas to how a room rings."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,18 @@ async def test_the_documented_examples_work(client: httpx.AsyncClient) -> None:
         assert all(all(values) for values in times(answer.json()).values())
     for parameter in operation["parameters"]:
         assert parameter["description"], parameter["name"]
+
+
+async def test_ray_tracing_keeps_others_waiting_only_for_rays(tmp_path: Path) -> None:
+    """With one thread for everything else, and with no more than one room to be traced at a time."""
+    settings = Settings(model_repository=tmp_path, preprocess_workers=1, max_queued_slow_jobs=0)
+    finished: list[tuple[str, int]] = []
+
+    async def send(client: httpx.AsyncClient, method: str) -> None:
+        answer = await client.post(ROUTE, json=LIVING | {"methods": [method]})
+        finished.append((method, answer.status_code))
+
+    async with in_memory(create_app(settings)) as client:
+        await asyncio.gather(*(send(client, method) for method in ("raytrace", "raytrace", "eyring")))
+    assert sorted(finished[:2]) == [("eyring", 200), ("raytrace", 503)]
+    assert finished[2] == ("raytrace", 200)

@@ -153,6 +153,11 @@ class Answer:
     format: Format
     options: AnswerOptions
 
+    @property
+    def traced(self) -> bool:
+        """Whether it takes a second to say how long the room rings."""
+        return isinstance(self.format, SceneFormat) and self.options.rt60_method == "raytrace"
+
     def maps(self) -> tuple[str, ...]:
         """The maps that are asked of the model. Raises InvalidInput for one that the form does not show."""
         if isinstance(self.format, SceneFormat):

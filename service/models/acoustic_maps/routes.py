@@ -40,5 +40,6 @@ async def acoustic_maps(form: FormDep, answer: AnswerDep, survey: SurveyDep) -> 
     views = await survey.views(images)
     sound = await survey.sound(audio, fields, len(images))
     outputs = await survey.infer(views, sound, maps)
-    encode = await work.run("postprocess", postprocess, answer, survey.model, fields, views, sound, outputs)
+    run = work.run_slow if answer.traced else work.run
+    encode = await run("postprocess", postprocess, answer, survey.model, fields, views, sound, outputs)
     return Response(await work.run("encode", encode), media_type=answer.format.media_type)

@@ -43,6 +43,11 @@ class Room:
     seed: int = 0
 
     @property
+    def traced(self) -> bool:
+        """Whether it takes a second to say how long it rings."""
+        return "raytrace" in self.methods
+
+    @property
     def surface_m2(self) -> float:
         return float(self.areas_m2.sum())
 

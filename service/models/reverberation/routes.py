@@ -35,5 +35,5 @@ async def reverberation(
     ```
     """
     room = await work.run("decode", read_room, upload.file, upload.content_type, options)
-    found = await work.run("infer", decay_times, room)
+    found = await (work.run_slow if room.traced else work.run)("infer", decay_times, room)
     return await work.run("postprocess", answer, room, found)
