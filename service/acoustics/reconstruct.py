@@ -24,15 +24,11 @@ from service.acoustics.samples import (
     check,
     sample,
 )
-from service.acoustics.scene import AcousticScene, Camera, Material, Surface
+from service.acoustics.scene import AcousticScene, Camera, Material, NoRoom, Surface
 from service.acoustics.surfaces import Surfaces, survey
 from service.acoustics.values import Options, room_values, warnings
 
 _LEAST_SHARE = 0.001  # of the hull's area, for a material on a plane to be a surface of its own
-
-
-class NoRoom(ValueError):
-    """The maps show nothing that a room could be made of."""
 
 
 def reconstruct(
@@ -51,8 +47,8 @@ def reconstruct(
 
     The room is taken for a box with objects in it. Volume is of the air and surface of all that it touches; they, the
     extents and the reverberation time are None where too little was seen, and `warnings` say so. Values that are not
-    numbers, views without a usable camera and pixels without a depth are left out. Raises NoRoom where nothing is left,
-    and ValueError where maps are missing or of unlike shapes.
+    numbers, views without a usable camera and pixels without a depth are left out. Raises NoRoom where nothing is left
+    and as `room_values`, and ValueError where maps are missing or of unlike shapes.
     """
     options = Options() if options is None else options
     height, width = check(maps)

@@ -4,12 +4,17 @@ Axes are OpenCV's (x right, y down, z forward) in the frame of the first camera;
 absorption is the random-incidence energy coefficient of ISO 354 in octave bands.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+
+
+class NoRoom(ValueError):
+    """What the maps show, or what is said of it, is no room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +60,16 @@ class Room:
     dims_m: tuple[float, float, float] | None  # of the box around it: two horizontal extents, then the height
     up: Array  # [3] unit vector against gravity
     seen_area_fraction: float  # of the hull that some picture shows
-    rt60_s: Array | None  # [8], NaN where a band does not decay
-    rt60_method: str  # "eyring", "sabine", "raytrace"
+    rt60_by_method_s: Mapping[str, Array]  # [8] each, NaN where a band does not decay; empty where not determined
+    rt60_method: str  # "eyring", "sabine", "kuttruff", "raytrace": the one to go by
     air_absorption_per_m: Array  # [8] energy attenuation, ISO 9613-1
     metric: bool  # lengths are metres by the caller's word or by the model's training, else a guess
     scale_source: str  # "request", "model", "none"
+
+    @property
+    def rt60_s(self) -> Array | None:
+        """[8] by the method to go by."""
+        return self.rt60_by_method_s.get(self.rt60_method)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Values of a whole room: its volume, surface and reverberation time, and what makes them doubtful."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from service.acoustics.raytrace import trace
 from service.acoustics.reverberation import FORMULAS, check_room
 from service.acoustics.room import OUTSIDE, SIDES
 from service.acoustics.samples import ABSORPTION, SCATTERING
-from service.acoustics.scene import Room
+from service.acoustics.scene import NoRoom, Room
 from service.acoustics.surfaces import Surfaces
 
 METHODS = (*FORMULAS, "raytrace")
@@ -54,7 +55,10 @@ class Options:
 
 
 def room_values(surfaces: Surfaces, options: Options) -> tuple[Room, float, float]:
-    """The room's values, metres per unit of the maps, and by what given areas exceed the measured ones."""
+    """The room's values, metres per unit of the maps, and by what given areas exceed the measured ones.
+
+    Raises NoRoom for a given volume or surface that the measured other one, at the given scale, contradicts.
+    """
     hull, seen = surfaces.hull, surfaces.seen_fraction
     shaped = seen >= MIN_SEEN_FRACTION and (~hull.seen).sum() <= MAX_UNSEEN_SIDES
     measured = float(surfaces.area.sum())
@@ -68,7 +72,12 @@ def room_values(surfaces: Surfaces, options: Options) -> tuple[Room, float, floa
     volume = options.room_volume if options.room_volume is not None else surfaces.volume * length**3
     surface = options.surface_area if options.surface_area is not None else measured * length**2
     given = options.room_volume is not None and options.surface_area is not None
-    rt60 = _rt60(surfaces, volume, surface, options) if shaped or given else None
+    if shaped and options.scale is not None and (options.room_volume, options.surface_area) != (None, None):
+        try:
+            check_room(volume, surface)
+        except ValueError as exc:
+            raise NoRoom(f"what is given does not fit what they show: {exc}") from exc
+    times = _reverberation(surfaces, volume, surface, options) if shaped or given else {}
     first, second, upright = (float(extent) for extent in hull.dims * length)
     room = Room(
         volume if shaped or options.room_volume is not None else None,
@@ -76,7 +85,7 @@ def room_values(surfaces: Surfaces, options: Options) -> tuple[Room, float, floa
         (first, second, upright) if shaped else None,
         hull.axes[2].astype(np.float32),
         seen,
-        None if rt60 is None else rt60.astype(np.float32),
+        {method: seconds.astype(np.float32) for method, seconds in times.items()},
         options.rt60_method,
         np.asarray(options.air_per_m, np.float32),
         source != "none",
@@ -85,16 +94,20 @@ def room_values(surfaces: Surfaces, options: Options) -> tuple[Room, float, floa
     return room, length, surface / (measured * length**2)
 
 
-def _rt60(surfaces: Surfaces, volume: float, surface: float, options: Options) -> Array:
-    """[8] seconds, NaN where a band does not decay."""
+def _reverberation(surfaces: Surfaces, volume: float, surface: float, options: Options) -> Mapping[str, Array]:
+    """By every formula, and by rays if they are the method: [8] seconds, NaN where a band does not decay."""
     areas = surfaces.area * (surface / surfaces.area.sum())
     absorption = surfaces.properties[:, ABSORPTION].clip(0, 1)
-    if options.rt60_method in FORMULAS:
-        return FORMULAS[options.rt60_method](volume, areas, absorption, options.air_per_m)
-    # The hull alone is convex: a box with the volume of the air, whose sides also take what the objects take. Times
-    # grow with lengths, so that a room of 1 m3 stands for one of any size.
-    size = volume ** (1 / 3)
-    areas = areas / size**2
+    times = {name: formula(volume, areas, absorption, options.air_per_m) for name, formula in FORMULAS.items()}
+    if options.rt60_method not in FORMULAS:
+        size = volume ** (1 / 3)  # times grow with lengths, so that a room of 1 m3 stands for one of any size
+        times["raytrace"] = size * _traced(surfaces, areas / size**2, absorption, options.air_per_m * size)
+    return times
+
+
+def _traced(surfaces: Surfaces, areas: Array, absorption: Array, air_per_m: Array) -> Array:
+    """[8] seconds of a room of 1 m3."""
+    # The hull alone is convex: a box with the volume of the air, whose sides also take what the objects take.
     extents = surfaces.hull.dims / surfaces.hull.volume ** (1 / 3)
     sizes = np.repeat(1 / extents, 2)
     values = np.column_stack([absorption, surfaces.properties[:, SCATTERING]]) * areas[:, None]
@@ -105,8 +118,7 @@ def _rt60(surfaces: Surfaces, volume: float, surface: float, options: Options) -
     normals = np.repeat(np.eye(3), 2, axis=0) * np.tile([1, -1], 3)[:, None]
     planes = np.column_stack([normals, np.where(np.arange(SIDES) % 2, np.repeat(extents, 2), 0)])
     alpha, scattering = totals[:, :-1] / sizes[:, None], totals[:, -1] / np.maximum(area, 1e-12)
-    decay = trace(planes, alpha.clip(0, 1), scattering.clip(0, 1), options.air_per_m * size)
-    return np.asarray(size * decay.rt60())
+    return trace(planes, alpha.clip(0, 1), scattering.clip(0, 1), air_per_m).rt60()
 
 
 def warnings(surfaces: Surfaces, mesh: Mesh, room: Room, options: Options, usable: Mask) -> tuple[str, ...]:

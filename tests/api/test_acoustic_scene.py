@@ -54,6 +54,7 @@ async def test_reverberation_comes_by_every_formula_and_the_chosen_one(client: h
     for method, room in rooms.items():
         assert room["rt60_method"] == method
         assert room["rt60_s"] == room["rt60_by_method_s"][method]
+        assert room["rt60_by_method_s"].items() <= rooms["raytrace"]["rt60_by_method_s"].items()
     by_method = rooms["raytrace"]["rt60_by_method_s"]
     assert set(by_method) == {"sabine", "eyring", "kuttruff", "raytrace"}
     assert all(np.array(by_method["sabine"]) >= by_method["eyring"])

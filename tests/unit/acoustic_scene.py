@@ -98,7 +98,7 @@ def furnished_box(rt60: np.ndarray | None = RT60, splits: int = 1) -> AcousticSc
             dims_m=DIMS,
             up=(rotate @ [0, 0, 1]).astype(np.float32),
             seen_area_fraction=0.7,
-            rt60_s=rt60,
+            rt60_by_method_s={"eyring": rt60} if rt60 is not None else {},
             rt60_method="eyring",
             air_absorption_per_m=AIR,
             metric=True,

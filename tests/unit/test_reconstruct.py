@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.acoustics.geometry import mesh_volume
-from service.acoustics.reconstruct import NoRoom, reconstruct
+from service.acoustics.reconstruct import reconstruct
 from service.acoustics.reverberation import eyring
-from service.acoustics.scene import AcousticScene
+from service.acoustics.scene import AcousticScene, NoRoom
 from service.acoustics.values import MIN_SEEN_FRACTION, Options
 from tests.rooms import ABSORPTION, BRICK, CARPET, CURTAIN, PLASTER, WOOD, Box, BoxRoom, camera, cameras, maps
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.acoustics.reconstruct import reconstruct
 from service.acoustics.reverberation import eyring, kuttruff, sabine
+from service.acoustics.scene import NoRoom
 from service.acoustics.values import Options
 from tests.rooms import ABSORPTION
 from tests.unit.test_reconstruct import BARE, CARPETED, FURNISHED, LIVING, STILL_AIR, rt60, views
@@ -51,11 +52,17 @@ def test_a_given_volume_and_surface_need_no_more_than_one_view() -> None:
     assert any("not seen" in warning or "was seen" in warning for warning in scene.warnings)
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
 def test_rays_are_traced_in_rooms_of_any_size(scale: float) -> None:
     found = rt60(reconstruct(views(LIVING), Options(scale=scale, rt60_method="raytrace", air_per_m=STILL_AIR)))
     formula = rt60(reconstruct(views(LIVING), Options(scale=scale, air_per_m=STILL_AIR)))
     assert ((found > formula) & (found < 1.5 * formula)).all()
+
+
+def test_a_volume_that_the_pictures_contradict_is_refused() -> None:
+    with pytest.raises(NoRoom, match="does not fit"):
+        reconstruct(views(BARE), Options(scale=1, room_volume=1000))
+    assert reconstruct(views(BARE), Options(scale=1, room_volume=100)).room.volume_m3 == 100
 
 
 def test_smooth_rooms_are_warned_of_where_a_formula_says_their_time() -> None:

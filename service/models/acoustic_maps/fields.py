@@ -49,8 +49,8 @@ class SceneFields(BaseModel):
     )
     scale: float | None = Field(
         None,
-        ge=1e-4,
-        le=1e4,
+        ge=1e-3,
+        le=1e3,
         description="Metres per unit of the model's lengths, where you know better than the model. Everything that is "
         "a length is multiplied by it.",
         examples=[1.05],

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from service.acoustics.reconstruct import NoRoom, reconstruct
-from service.acoustics.scene import AcousticScene
+from service.acoustics.reconstruct import reconstruct
+from service.acoustics.scene import AcousticScene, NoRoom
 from service.acoustics.values import Options
 from service.errors import InvalidInput
 from service.media.image import Views

@@ -16,7 +16,9 @@ class Scale(BaseModel):
 
 
 class Air(BaseModel):
-    m_per_m: list[float] = Field(description="Energy attenuation per metre and band, ISO 9613-1.")
+    m_per_m: list[float] = Field(
+        description="Energy attenuation per metre and band, ISO 9613-1 at 20 degrees and 50 %."
+    )
 
 
 class RoomValues(BaseModel):
@@ -40,6 +42,7 @@ class RoomValues(BaseModel):
 class Impedance(BaseModel):
     re: float
     im: float
+    agrees: bool = Field(description="Within 0.1 with the absorption, as that of a locally reacting wall.")
 
 
 class MaterialValues(BaseModel):
@@ -50,9 +53,10 @@ class MaterialValues(BaseModel):
     area_m2: float
     absorption: list[float] = Field(description="Random-incidence energy coefficient (ISO 354) per band.")
     reflection: float = Field(description="Energy; at most 1 - the largest absorption.")
+    reflection_bands: list[float] = Field(description="Energy that is neither absorbed nor transmitted, per band.")
     scattering: float = Field(description="ISO 17497-1.")
     transmission: list[float] = Field(description="Not predicted: 0.")
-    impedance: Impedance = Field(description="Normal specific, in units of rho c.")
+    impedance: Impedance = Field(description="Normal specific, in units of rho c, best read at 1 kHz.")
     presets: dict[str, dict[str, Any]] = Field(description="The same as each engine takes it.")
 
 

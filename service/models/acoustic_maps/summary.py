@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from service.acoustics.reverberation import FORMULAS
 from service.acoustics.scene import AcousticScene
 from service.dsp.binaural import Cues
@@ -30,29 +28,16 @@ def summary(
     height, width = prediction.views.images.shape[1:3]
     document["model"] = {"name": NAME, "digest": model.digest}
     document["image"] = {"width": width, "height": height}
-    document["room"]["rt60_by_method_s"] = _by_method(scene)
+    times = dict.fromkeys((*FORMULAS, scene.room.rt60_method)) | scene.room.rt60_by_method_s
+    document["room"]["rt60_by_method_s"] = {
+        method: None if seconds is None else numbers(seconds) for method, seconds in times.items()
+    }
     for index, view in enumerate(document["views"]):
         view["original_size"] = prediction.views.original_size[index].tolist()
         view["rows"] = prediction.views.rows[index].tolist()
         view["heard"] = bool(sound.valid[index])
     document["binaural"] = None if sound.cues is None else _binaural(sound.cues, prediction)
     return to_json(document)
-
-
-def _by_method(scene: AcousticScene) -> dict[str, Any]:
-    """Seconds per band by each formula, and by the one that was asked for; null where the room is not determined."""
-    room = scene.room
-    times: dict[str, Any] = dict.fromkeys(FORMULAS)
-    if room.volume_m3 is not None and room.rt60_s is not None and scene.materials:
-        areas = np.array([material.area_m2 for material in scene.materials])
-        absorption = np.stack([material.absorption for material in scene.materials])
-        if room.surface_m2:  # what the caller says of it outweighs what was seen
-            areas = areas * (room.surface_m2 / areas.sum())
-        times = {
-            name: numbers(formula(room.volume_m3, areas, absorption, room.air_absorption_per_m))
-            for name, formula in FORMULAS.items()
-        }
-    return times | {room.rt60_method: None if room.rt60_s is None else numbers(room.rt60_s)}
 
 
 def _binaural(cues: Cues, prediction: Prediction) -> list[dict[str, Any]]:

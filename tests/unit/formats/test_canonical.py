@@ -55,7 +55,9 @@ def test_the_document_says_everything_that_is_known() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    endless = replace(SCENE.room, rt60_s=np.array([np.nan, *[0.5] * 7], np.float32), volume_m3=None, dims_m=None)
+    endless = replace(
+        SCENE.room, rt60_by_method_s={"eyring": np.array([np.nan, *[0.5] * 7], np.float32)}, volume_m3=None, dims_m=None
+    )
     room = json.loads(scene_json(replace(SCENE, room=endless)))["room"]
     assert room["rt60_s"][:2] == [None, 0.5]
     assert room["volume_m3"] is None

@@ -74,7 +74,7 @@ def test_pygltflib_reads_materials_cameras_and_reverberation() -> None:
 
 
 def test_bands_without_a_decay_are_left_out_of_the_reverberation() -> None:
-    room = replace(SCENE.room, rt60_s=np.array([np.nan, *RT60[1:]], np.float32))
+    room = replace(SCENE.room, rt60_by_method_s={"eyring": np.array([np.nan, *RT60[1:]], np.float32)})
     (reverb,) = gltf(replace(SCENE, room=room)).extensions["MPEG_audio_spatial"]["reverbs"]
     assert [item["frequency"] for item in reverb["properties"]] == [250, 500, 1000, 2000, 4000, 8000, 16000]
     for unknown in (furnished_box(rt60=None), replace(SCENE, room=replace(SCENE.room, volume_m3=None))):

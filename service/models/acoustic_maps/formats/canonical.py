@@ -12,6 +12,7 @@ import numpy as np
 
 from service.acoustics.bands import BANDS_HZ
 from service.acoustics.clarity import clarity_db, critical_distance_from_rt60, definition
+from service.acoustics.impedance import agrees
 from service.acoustics.scene import AcousticScene, Camera, Material, Room, Surface
 from service.models.acoustic_maps.formats import meta_xr, openxr, resonance_audio, steam_audio, wwise
 from service.models.acoustic_maps.formats.axes import Frame, FrameName
@@ -88,9 +89,14 @@ def material(material: Material) -> dict[str, Any]:
         "area_m2": number(material.area_m2),
         "absorption": absorption,
         "reflection": min(reflection, left),
+        "reflection_bands": numbers([1 - value for value in absorption]),
         "scattering": number(material.scattering),
         "transmission": [0.0] * len(BANDS_HZ),
-        "impedance": {"re": number(material.impedance.real), "im": number(material.impedance.imag)},
+        "impedance": {
+            "re": number(material.impedance.real),
+            "im": number(material.impedance.imag),
+            "agrees": bool(agrees(material.impedance, material.absorption)),
+        },
     }
 
 

@@ -32,6 +32,7 @@ _TAPS = 1024  # of the filter of one reflection
 _OCTAVES = "realitykit10"  # bands of the noise: two below ours, which decay as the lowest of ours
 _LOWEST_HZ = 31.25  # their first
 _LIMIT = 1 << 14  # images of the source
+_BLOCK = 512  # of them are filtered at once
 _EDGE = 0.1  # octaves to each side of the edge of a band in which its neighbour takes over
 _GUARD, _STEEP = 0.45, 0.9  # octaves, and log2 of the ratio of decay times from which on edges are so far off
 
@@ -86,7 +87,7 @@ def _early(box: Shoebox, air: Array, source: Array, listener: Array, direct: flo
     reach = direct + mixing_time_s(box) * SPEED_OF_SOUND_M_S
     images, hits = _images(box.dims, source, listener, reach)
     distance = np.linalg.norm(images - listener, axis=1)
-    within = (distance <= reach) & (hits.sum(axis=1) > 0)
+    within = (distance <= min(reach, direct + length / SAMPLE_RATE * SPEED_OF_SOUND_M_S)) & (hits.sum(axis=1) > 0)
     distance, hits = distance[within], hits[within]
     kept = np.log(np.maximum(1 - box.absorption, 1e-12))  # [6, 8]
     gain = np.exp((hits @ kept - np.outer(distance, air)) / 2) / distance[:, None]  # [images, 8]
@@ -94,8 +95,10 @@ def _early(box: Shoebox, air: Array, source: Array, listener: Array, direct: flo
     gain *= np.sqrt(1 - _late_share(seconds, box))[:, None]
     start = np.rint(seconds * SAMPLE_RATE).astype(int)
     result = np.zeros(length + _TAPS)
-    for at, filtered in zip(start.tolist(), _minimum_phase(gain), strict=True):
-        result[at : at + _TAPS] += filtered
+    for first in range(0, len(start), _BLOCK):
+        block = slice(first, first + _BLOCK)
+        for at, filtered in zip(start[block].tolist(), _minimum_phase(gain[block]), strict=True):
+            result[at : at + _TAPS] += filtered
     return result[:length]
 
 
