@@ -19,7 +19,7 @@ from service.web.parsing import check
 
 MAX_PARTS = 1000
 MAX_HEADER_BYTES = 1 << 12  # of one part
-MAX_FIELD_BYTES = 1 << 16  # of one part that is no file
+MAX_FIELD_BYTES = 1 << 16  # of all parts together that are no files
 MAX_BOUNDARY_BYTES = 70  # RFC 2046, 5.1.1
 
 _READ_BYTES = 1 << 18
@@ -50,12 +50,14 @@ class Form:
     def fields(self, model: type[M], *files: str) -> M:
         """Every part but those named `files`, as text: a list of its values where a name comes more than once.
 
-        Raises MalformedInput for what is no text, InvalidInput for what `model` does not accept.
+        Raises MalformedInput for what is no text, InvalidInput for too much of it and for what `model` does not accept.
         """
+        fields = [part for part in self.parts if part.name not in files]
+        if sum(part.size for part in fields) > MAX_FIELD_BYTES:
+            raise InvalidInput(f"the fields of the form have more than {MAX_FIELD_BYTES} bytes")
         values: dict[str, Any] = {}
-        for part in self.parts:
-            if part.name not in files:
-                values.setdefault(part.name, []).append(_text(part))
+        for part in fields:
+            values.setdefault(part.name, []).append(_text(part))
         return check(model, {name: texts if len(texts) > 1 else texts[0] for name, texts in values.items()}, "/form")
 
 
@@ -163,8 +165,6 @@ def _header(name: str, value: str) -> Message:
 
 
 def _text(part: Part) -> str:
-    if part.size > MAX_FIELD_BYTES:
-        raise InvalidInput(f"the form field {part.name[:64]!r} is longer than {MAX_FIELD_BYTES} bytes")
     try:
         return part.file.read().decode()
     except UnicodeDecodeError as exc:

@@ -188,6 +188,12 @@ async def test_a_body_that_is_no_form_is_refused(
     assert problem(answer)[0] == status, answer.text
 
 
+async def test_many_long_fields_are_refused_before_they_are_read(client: httpx.AsyncClient) -> None:
+    answer = await client.post(ROUTE, files=pictures.form([GOOD]), data={"timestamps": ["1," * 5_000] * 10})
+    assert problem(answer) == (422, "invalid-input")
+    assert "65536 bytes" in answer.json()["detail"]
+
+
 async def test_limits_are_settings(make_settings: MakeSettings) -> None:
     limits = {"max_images": 2, "max_image_pixels": 320 * 240, "max_image_bytes": len(GOOD)}
     larger = pictures.encoded(pictures.grey(128, 320, 241))

@@ -33,7 +33,7 @@ async def acoustic_maps(form: FormDep, answer: AnswerDep, survey: SurveyDep) -> 
     ```
     """
     images, audio, work = form.files(IMAGES), form.files(AUDIO), survey.work
-    fields = form.fields(SceneFields, IMAGES, AUDIO)
+    fields = await work.run("decode", form.fields, SceneFields, IMAGES, AUDIO)
     maps = answer.maps()
     survey.check(images, audio, fields)
     answer.check(survey.model, len(images))

@@ -16,9 +16,7 @@ class Scale(BaseModel):
 
 
 class Air(BaseModel):
-    m_per_m: list[float] = Field(
-        description="Energy attenuation per metre and band, ISO 9613-1 at 20 degrees and 50 %."
-    )
+    m_per_m: list[float] = Field(description="Energy attenuation per metre and band, ISO 9613-1 at 20 C and 50 %.")
 
 
 class RoomValues(BaseModel):

@@ -28,9 +28,9 @@ def summary(
     height, width = prediction.views.images.shape[1:3]
     document["model"] = {"name": NAME, "digest": model.digest}
     document["image"] = {"width": width, "height": height}
-    times = dict.fromkeys((*FORMULAS, scene.room.rt60_method)) | scene.room.rt60_by_method_s
+    times = scene.room.rt60_by_method_s
     document["room"]["rt60_by_method_s"] = {
-        method: None if seconds is None else numbers(seconds) for method, seconds in times.items()
+        method: numbers(times[method]) if times else None for method in times or (*FORMULAS, scene.room.rt60_method)
     }
     for index, view in enumerate(document["views"]):
         view["original_size"] = prediction.views.original_size[index].tolist()

@@ -47,7 +47,8 @@ def test_the_document_says_everything_that_is_known() -> None:
     carpet = scene["materials"][1]
     assert carpet["label"] == "carpet"
     assert carpet["absorption"] == pytest.approx([0.02, 0.06, 0.14, 0.37, 0.6, 0.65, 0.65, 0.7])
-    assert carpet["impedance"] == {"re": 12.5, "im": -3.25}
+    assert carpet["impedance"] == {"re": 12.5, "im": -3.25, "agrees": True}
+    assert carpet["reflection_bands"] == pytest.approx([0.98, 0.94, 0.86, 0.63, 0.4, 0.35, 0.35, 0.3])
     assert set(carpet["presets"]) == {"steam", "meta", "resonance", "wwise", "openxr_bd"}
     assert [view["timestamp_s"] for view in scene["views"]] == [0.0, None]
     assert {surface["class"] for surface in scene["surfaces"]} == {"floor", "ceiling", "wall", "object"}
