@@ -31,6 +31,7 @@ _NEGLIGIBLE = 1e-9  # of a particle's energy in its loudest band
 _SMALLEST = np.float32(1e-30)  # numbers near the end of float32's range are slow
 _CHECK_EVERY = 8
 _STEPS_PER_FLIGHT = 8
+_STEP_LOSS = 0.5  # nepers that air may take in a step, which it does in the largest halls
 _MAX_STEPS = 1 << 15
 """Of a decay: more than fit into its flights, but in a room so flat or narrow that some are very long."""
 _MIXING_STEPS = 16
@@ -140,7 +141,7 @@ def _follow(walls: _Walls, air: Array, particles: int, seed: int) -> Decay:
 
     path = np.zeros(count, np.float32)
     energy = np.ones((len(air), count), np.float32)
-    step_m = chord_m / _STEPS_PER_FLIGHT
+    step_m = min(chord_m / _STEPS_PER_FLIGHT, _STEP_LOSS / max(air.max(), 1e-9))
     losses = np.zeros((len(air), 0))  # [bands, K], by path
     finished = False
     for number in range(1, min(flights // count, _MAX_FLIGHTS) + 1):

@@ -111,6 +111,13 @@ def test_nothing_absorbed_is_no_time_and_everything_a_short_one() -> None:
     np.testing.assert_allclose(times[4:7], eyring(90, [126], [absorption[4:7]]), rtol=0.02)
 
 
+def test_air_alone_ends_the_highest_band_of_a_room_as_large_as_a_town() -> None:
+    absorption = np.full((6, 8), 0.3)
+    decay = trace(box((1000, 1000, 1000)), absorption, np.full(6, 0.5), AIR, particles=2_000)
+    expected = eyring(1e9, np.full(6, 1e6), absorption, AIR)
+    np.testing.assert_allclose(decay.rt60()[-3:], expected[-3:], rtol=0.03)
+
+
 def test_a_long_duct_is_followed_in_little_memory() -> None:
     """Along it, particles fly ten thousand times as far from wall to wall as across."""
     decay = trace(box((1000, 0.1, 0.1)), np.full((6, 1), 0.1), np.full(6, 0.5), particles=2_000)
