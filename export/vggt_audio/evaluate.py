@@ -26,7 +26,8 @@ from export.vggt_audio.textures import load_textures
 
 TRAINING_ROOMS = 60  # that the means are of
 PICTURES, SOUND, KNOWN = "pictures", "pictures and sound", "pictures, volume and area given"
-MEAN, MEAN_MATERIAL, EYRING = "training mean", "true geometry, mean material", "true materials, Eyring"
+MEAN, MEDIAN = "training mean", "training median"
+MEAN_MATERIAL, EYRING = "true geometry, mean material", "true materials, Eyring"
 
 
 def evaluate(
@@ -69,7 +70,8 @@ def _examine(gateway: httpx.Client, room: HeldOut, mean: Means) -> dict[str, Sco
         PICTURES: (_maps(gateway, room, {}, None), _rt60(gateway, room, {}, None)),
         SOUND: (_maps(gateway, room, heard, audio), _rt60(gateway, room, heard, audio)),
         KNOWN: (None, _rt60(gateway, room, given, None)),
-        MEAN: (mean.maps(room.truth), mean.rt60_s),
+        MEAN: (mean.maps(room.truth, mean.absorption), mean.rt60_s),
+        MEDIAN: (mean.maps(room.truth, mean.median_absorption), None),
         MEAN_MATERIAL: (None, room.with_material(mean)),
         EYRING: (None, room.eyring()),
     }

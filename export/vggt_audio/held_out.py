@@ -87,6 +87,7 @@ class Means:
     """The averages of training rooms: a prediction that needs no picture."""
 
     absorption: Array  # [8]
+    median_absorption: Array  # [8]: of all constants the one with the least mean absolute error
     scattering: float
     depth_m: float
     rt60_s: Array  # [8]
@@ -96,16 +97,19 @@ class Means:
         examples = [scene.example() for scene in scenes]
         return cls(
             np.mean([example["absorption"].mean(axis=(0, 1, 2)) for example in examples], axis=0),
+            np.median(
+                np.concatenate([example["absorption"][:, ::8, ::8].reshape(-1, 8) for example in examples]), axis=0
+            ),
             float(np.mean([example["scattering"].mean() for example in examples])),
             float(np.exp(np.mean([np.log(example["depth"]).mean() for example in examples]))),
             np.exp(np.nanmean([np.log(scene.rt60(1000)) for scene in scenes], axis=0)),
         )
 
-    def maps(self, like: Maps) -> Maps:
+    def maps(self, like: Maps, absorption: Array) -> Maps:
         """The averages everywhere; cameras that all stand and look as the first does."""
         shape = like["depth"].shape[:3]
         return {
-            "absorption": np.broadcast_to(self.absorption, (*shape, 8)),
+            "absorption": np.broadcast_to(absorption, (*shape, 8)),
             "scattering": np.full((*shape, 1), self.scattering),
             "depth_map": np.full((*shape, 1), self.depth_m),
             "extrinsics": np.tile(np.eye(3, 4), (len(like["depth"]), 1, 1)),

@@ -70,7 +70,7 @@ def test_a_system_without_maps_or_times_has_no_such_score(room: HeldOut) -> None
 def test_means_are_of_the_rooms(generator: Generator, room: HeldOut) -> None:
     mean = Means.of([room.scene])
     np.testing.assert_allclose(mean.absorption, room.truth["absorption"].mean(axis=(0, 1, 2)), rtol=1e-5)
-    maps = mean.maps(room.truth)
+    maps = mean.maps(room.truth, mean.absorption)
     assert maps["absorption"].shape == room.truth["absorption"].shape
     assert Scores.of(room.truth, maps, room.rt60, mean.rt60_s).rt60.max() < 0.3  # another, coarser Monte Carlo of it
     assert room.with_material(mean).shape == room.eyring().shape == (8,)

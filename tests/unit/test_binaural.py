@@ -147,7 +147,7 @@ def test_windows_do_not_depend_on_what_is_measured_with_them() -> None:
 def test_one_sound_in_both_ears_has_no_difference() -> None:
     cues = measured(np.stack([kemar.noise()] * 2))
     assert (cues.itd_us[0], cues.ild_db[0], cues.azimuth_deg[0]) == pytest.approx((0, 0, 0), abs=1e-9)
-    assert cues.coherence[0] == pytest.approx(1, abs=1e-6)
+    assert cues.coherence[0] == pytest.approx(1, abs=1e-5)  # sums of float32
 
 
 def test_unrelated_ears_have_little_coherence_and_confidence() -> None:
