@@ -87,16 +87,17 @@ class Geometry:
         """The first surface that rays [N, 3] from inside the room meet. Directions need not be of unit length."""
         away = np.where(np.abs(direction) < 1e-9, np.float32(1e-9), direction)
         ends = (np.where(away > 0, np.array(self.dims, np.float32), np.float32(0)) - origin) / away
-        axis = ends.argmin(axis=1)
+        distance = _least(ends)
+        axis = np.where(ends[:, 0] == distance, 0, np.where(ends[:, 1] == distance, 1, 2))
         rows = np.arange(len(ends))
-        distance = ends[rows, axis]
         face = 2 * axis + (away[rows, axis] > 0)
         point = origin + distance[:, None] * direction
         uv = point[rows[:, None], _UV[face]]
         finish = np.array(self.faces)[face]
         for patch in self.patches:
-            inside = (face == patch.face) & (uv > patch.low).all(axis=1) & (uv < patch.high).all(axis=1)
-            finish[inside] = patch.finish
+            on_face = np.flatnonzero(face == patch.face)
+            (u, v), (left, bottom), (right, top) = uv[on_face].T, patch.low, patch.high
+            finish[on_face[(u > left) & (u < right) & (v > bottom) & (v < top)]] = patch.finish
         hits = Hits(distance, NORMALS[face], finish, uv)
         for box in self.boxes:
             _meet(box, origin, away, hits)
@@ -107,19 +108,18 @@ def _meet(box: Box, origin: Array, direction: Array, hits: Hits) -> None:
     """Writes into `hits` where rays meet `box` sooner (slab method, Kay and Kajiya 1986)."""
     center, half = np.array(box.center, np.float32), np.array(box.size, np.float32) / 2
     to_center = center - origin
-    along = (to_center * direction).sum(axis=1)
-    length = (direction * direction).sum(axis=1)
+    along, length = dot(to_center, direction), dot(direction, direction)
     # Most rays pass by the ball around the box: they are left out of the costlier test.
-    near = (to_center * to_center).sum(axis=1) - along * np.abs(along) / length < (half * half).sum()
+    near = dot(to_center, to_center) - along * np.abs(along) / length < (half * half).sum()
     rows = np.flatnonzero(near)
     if not rows.size:
         return
     local_origin, local = _turn(-to_center[rows], -box.yaw), _turn(direction[rows], -box.yaw)
     local = np.where(np.abs(local) < 1e-9, np.float32(1e-9), local)
     first, second = (-half - local_origin) / local, (half - local_origin) / local
-    enter_axes, leave = np.minimum(first, second), np.maximum(first, second).min(axis=1)
-    axis = enter_axes.argmax(axis=1)
-    enter = enter_axes[np.arange(rows.size), axis]
+    enter_axes, leave = np.minimum(first, second), _least(np.maximum(first, second))
+    enter = -_least(-enter_axes)
+    axis = np.where(enter_axes[:, 0] == enter, 0, np.where(enter_axes[:, 1] == enter, 1, 2))
     met = (enter > 1e-4) & (enter < leave) & (enter < hits.distance[rows])
     rows, axis, enter = rows[met], axis[met], enter[met]
     point = local_origin[met] + enter[:, None] * local[met]
@@ -129,6 +129,17 @@ def _meet(box: Box, origin: Array, direction: Array, hits: Hits) -> None:
     hits.normal[rows] = _turn(normal, box.yaw)
     hits.finish[rows] = box.finish
     hits.uv[rows] = point[np.arange(rows.size)[:, None], _UV[2 * axis]] + half[_UV[2 * axis]]
+
+
+def dot(a: Array, b: Array) -> Array:
+    """[N] of [N, 3] and [N, 3]; several times as fast as numpy's sum along a short axis."""
+    product: Array = np.einsum("ij,ij->i", a, b)
+    return product
+
+
+def _least(rows: NDArray[np.floating]) -> Array:
+    """[N]: the least of each of [N, 3], fast for the same reason."""
+    return np.asarray(np.minimum(np.minimum(rows[:, 0], rows[:, 1]), rows[:, 2]))
 
 
 def _turn(vectors: Array, yaw: float) -> Array:

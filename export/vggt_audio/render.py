@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from export.vggt_audio.geometry import Array, Geometry, Hits
+from export.vggt_audio.geometry import Array, Geometry, Hits, dot
 from export.vggt_audio.rooms import Finish, FurnishedRoom
 from export.vggt_audio.textures import Texture
 
@@ -102,8 +102,8 @@ def photograph(room: FurnishedRoom, view: View, exposure: Exposure, chance: np.r
     shade = np.full(len(point), exposure.ambient, np.float32)
     for lamp in exposure.lights:
         to_lamp = lamp.position - point
-        square = (to_lamp * to_lamp).sum(axis=1)
-        facing = np.maximum((to_lamp * hits.normal).sum(axis=1), 0) / np.sqrt(square + 1e-6)
+        square = dot(to_lamp, to_lamp)
+        facing = np.maximum(dot(to_lamp, hits.normal), 0) / np.sqrt(square + 1e-6)
         shade += lamp.intensity * facing / (1 + 0.15 * square)
     shade *= _corners(room.geometry, point) * _contact(room.geometry, point)
     shape = (view.height, view.width)
@@ -118,7 +118,7 @@ def photograph(room: FurnishedRoom, view: View, exposure: Exposure, chance: np.r
 def _albedo(finishes: tuple[Finish, ...], hits: Hits, direction: Array, focal: float) -> Array:
     """[N, 3] in [0, 1]: each finish's texture, from the mip level that a pixel's footprint asks for."""
     colour = np.empty((len(hits.finish), 3), np.float32)
-    slant = np.abs((direction * hits.normal).sum(axis=1)) / np.sqrt((direction * direction).sum(axis=1))
+    slant = np.abs(dot(direction, hits.normal)) / np.sqrt(dot(direction, direction))
     footprint = hits.distance / focal / np.sqrt(np.maximum(slant, 0.05))  # metres
     for number in np.unique(hits.finish):
         finish, rows = finishes[number], np.flatnonzero(hits.finish == number)
