@@ -13,8 +13,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from export.vggt_audio import sound
 from export.vggt_audio.captures import Captures
 from export.vggt_audio.scenes import Example, Generator, Scene
+from export.vggt_audio.store import PARTICLES
 
-PARTICLES = 300  # a Monte Carlo of 4000 differs from it by a few per cent, and takes five times as long
 STILL_S = 0.25
 """Of a filmed room's sound that is compared: a head that moves is where the picture was for about that long."""
 
@@ -99,7 +99,7 @@ class FilmedRooms(Batches):
 class Mixture(Batches):
     """Filmed rooms in a share of the batches, generated scenes in the others."""
 
-    def __init__(self, generated: GeneratedScenes, filmed: FilmedRooms, share: float) -> None:
+    def __init__(self, generated: Batches, filmed: FilmedRooms, share: float) -> None:
         self.generated, self.filmed, self.share, self.start = generated, filmed, share, generated.start
 
     def batch(self, number: int) -> Example:

@@ -47,7 +47,6 @@ class Scene:
         materials = [finish.material for finish in self.room.finishes]
         depth = np.stack([picture.depth for picture in self.pictures])
         first_from_world = np.linalg.inv(self.views[0].world_from_camera)
-        camera_from_first = [np.linalg.inv(first_from_world @ view.world_from_camera) for view in self.views]
         points = [
             (origin + distance.reshape(-1, 1) * direction) @ first_from_world[:3, :3].T + first_from_world[:3, 3]
             for (origin, direction), distance in zip((view.rays() for view in self.views), depth, strict=True)
@@ -56,14 +55,21 @@ class Scene:
             "images": np.stack([picture.image for picture in self.pictures]),
             "depth": depth[..., None],
             "world_points": np.stack(points).reshape(*depth.shape, 3).astype(np.float32),
-            "pose_enc": np.stack(
-                [_pose_encoding(pose, view) for pose, view in zip(camera_from_first, self.views, strict=True)]
-            ),
+            "pose_enc": self.poses(),
             "absorption": np.stack([material.absorption for material in materials])[finish],
             "scattering": np.array([material.scattering for material in materials], np.float32)[finish][..., None],
             "impedance": np.array([material.impedance for material in materials], np.float32)[finish][..., None],
-            "material": np.array([CLASSES.index(material.look) for material in materials])[finish],
+            "material": self.looks()[finish],
         }
+
+    def poses(self) -> NDArray[np.float32]:
+        """[S, 9]: the cameras' encodings, the first one's frame being the world."""
+        first = self.views[0].world_from_camera
+        return np.stack([_pose_encoding(np.linalg.inv(view.world_from_camera) @ first, view) for view in self.views])
+
+    def looks(self) -> NDArray[np.intp]:
+        """[finishes]: the number in CLASSES of what each looks like."""
+        return np.array([CLASSES.index(finish.material.look) for finish in self.room.finishes])
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def _spots(room: FurnishedRoom, number: int, chance: np.random.Generator) -> Arr
     return np.stack(spots).astype(np.float32)
 
 
-def _pose_encoding(camera_from_first: Array, view: View) -> Array:
+def _pose_encoding(camera_from_first: NDArray[np.floating], view: View) -> Array:
     """[9]: translation, quaternion with the scalar last and not negative, vertical and horizontal field of view."""
     quaternion = Rotation.from_matrix(camera_from_first[:3, :3]).as_quat(canonical=True)
     return np.concatenate([camera_from_first[:3, 3], quaternion, view.field_of_view]).astype(np.float32)
