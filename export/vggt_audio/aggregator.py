@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from export.vggt_audio.block import Block, recomputed
 from export.vggt_audio.rope import grid_positions, rotation
-from export.vggt_audio.vit import VisionTransformer
 
 # Of ImageNet, for images in [0, 1].
 MEAN = (0.485, 0.456, 0.406)
@@ -25,7 +24,8 @@ class Aggregator(nn.Module):
 
     def __init__(
         self,
-        patch_embed: VisionTransformer,
+        patch_embed: nn.Module,
+        patch_size: int,
         width: int,
         depth: int,
         heads: int,
@@ -43,6 +43,7 @@ class Aggregator(nn.Module):
         self.head_width = width // heads
         self.rope_base = rope_base
         self.patch_embed = patch_embed
+        self.patch_size = patch_size
         self.patch_start = 1 + audio_tokens + registers
 
         def blocks() -> nn.ModuleList:
@@ -68,8 +69,7 @@ class Aggregator(nn.Module):
         without features, a frame's audio tokens are the learned ones alone, which features of zero are not.
         """
         batch, frames, _, height, width = images.shape
-        size = self.patch_embed.patch_embed.proj.kernel_size[0]
-        rows, columns = height // size, width // size
+        rows, columns = height // self.patch_size, width // self.patch_size
         images = (images - self._resnet_mean) / self._resnet_std
         patches = self.patch_embed(images.flatten(0, 1)).unflatten(0, (batch, frames))
         special = self._special(batch, frames, audio_features, audio_valid)

@@ -7,7 +7,7 @@ frame of the first view.
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from export.vggt_audio.acoustic_head import AcousticHead, ReflectionMode
 from export.vggt_audio.aggregator import Aggregator
 from export.vggt_audio.camera_head import CameraHead
 from export.vggt_audio.dpt_head import DPTHead
+from export.vggt_audio.efficientnet import STRIDE, EfficientNetEmbed
 from export.vggt_audio.pretrained import LoadReport, freeze_vggt, load_vggt
 from export.vggt_audio.track_head import TrackHead
 from export.vggt_audio.vit import VisionTransformer
@@ -26,6 +27,7 @@ class VGGTAudioConfig:
     """The defaults are VGGT-1B with audio; `layers` are the pairs of blocks whose tokens the heads read."""
 
     metric: bool = True  # trained to answer in metres; False: in a unit of its own for each scene
+    image_encoder: Literal["dinov2", "efficientnet"] = "dinov2"
     img_size: int = 518  # the size that position embeddings are stored for; any multiple of patch_size is taken
     patch_size: int = 14
     embed_dim: int = 1024
@@ -66,6 +68,8 @@ class VGGTAudioConfig:
     track_iterations: int = 4
 
     def __post_init__(self) -> None:
+        if self.image_encoder == "efficientnet" and self.patch_size != STRIDE:
+            raise ValueError(f"EfficientNet makes patches of {STRIDE}, not {self.patch_size}")
         if self.img_size % self.patch_size:
             raise ValueError(f"patches of {self.patch_size} do not tile {self.img_size}")
         if len(self.layers) != 4 or [*self.layers] != sorted(self.layers) or self.layers[-1] != self.depth - 1:
@@ -76,16 +80,17 @@ class VGGTAudioConfig:
 
 # Its published weights know no metres; the sound features are those that are served.
 VGGT_1B = VGGTAudioConfig(metric=False, audio_feature_dim=256)
+# What it sees with was trained on ImageNet: no DINOv2 is this small, and none can be trained without a GPU.
 # Without a point head: points are unprojected from depth and cameras, which Wang et al. found more exact than a head.
 SMALL = VGGTAudioConfig(
-    img_size=224,
+    image_encoder="efficientnet",
+    img_size=256,
+    patch_size=16,
     embed_dim=256,
-    vit_depth=6,
-    vit_heads=4,
-    depth=4,
+    depth=6,
     num_heads=4,
     layer_scale=0.1,
-    layers=(0, 1, 2, 3),
+    layers=(1, 3, 4, 5),
     camera_depth=2,
     camera_heads=8,
     enable_point=False,
@@ -105,18 +110,9 @@ class VGGTAudio(nn.Module):
     def __init__(self, config: VGGTAudioConfig) -> None:
         super().__init__()
         self.config = config
-        vit = VisionTransformer(
-            config.img_size,
-            config.patch_size,
-            config.embed_dim,
-            config.vit_depth,
-            config.vit_heads,
-            config.mlp_ratio,
-            config.num_register_tokens,
-            config.vit_layer_scale,
-        )
         self.aggregator = Aggregator(
-            vit,
+            _image_encoder(config),
+            config.patch_size,
             config.embed_dim,
             config.depth,
             config.num_heads,
@@ -215,11 +211,13 @@ class VGGTAudio(nn.Module):
         query_points: Tensor | None = None,
         audio_features: Tensor | None = None,
         audio_valid: Tensor | None = None,
+        mapped: Tensor | None = None,
     ) -> dict[str, Any]:
         """images [S, 3, H, W] or [B, S, 3, H, W] in [0, 1], H and W multiples of the patch size.
 
         query_points [N, 2] or [B, N, 2]: pixels (x, y) of the first view, to be tracked through the others.
         audio_features [S, D] or [B, S, D]; audio_valid [S] or [B, S] boolean: which frames have them (default: all).
+        mapped [K]: the numbers of the frames whose depth, points and materials are wanted (default: all).
         Answers of the heads that are on, always with a batch axis:
             pose_enc [B, S, 9], pose_enc_list (every iteration): see `poses`
             depth [B, S, H, W, 1], world_points [B, S, H, W, 3], depth_conf and world_points_conf [B, S, H, W] >= 1
@@ -240,12 +238,13 @@ class VGGTAudio(nn.Module):
             if self.camera_head is not None:
                 answer["pose_enc_list"] = self.camera_head(tokens[-1][:, :, 0])
                 answer["pose_enc"] = answer["pose_enc_list"][-1]
+            wanted = tokens if mapped is None else [layer[:, mapped] for layer in tokens]
             if self.depth_head is not None:
-                answer["depth"], answer["depth_conf"] = self.depth_head(tokens, patch_start, size)
+                answer["depth"], answer["depth_conf"] = self.depth_head(wanted, patch_start, size)
             if self.point_head is not None:
-                answer["world_points"], answer["world_points_conf"] = self.point_head(tokens, patch_start, size)
+                answer["world_points"], answer["world_points_conf"] = self.point_head(wanted, patch_start, size)
             if self.acoustic_head is not None:
-                properties, confidence = self.acoustic_head(tokens, patch_start, size)
+                properties, confidence = self.acoustic_head(wanted, patch_start, size)
                 answer["acoustic_properties"], answer["acoustic_conf"] = properties, confidence
             if query_points is not None and self.track_head is not None:
                 queries = query_points if query_points.ndim == 3 else query_points[None]
@@ -271,6 +270,22 @@ class VGGTAudio(nn.Module):
         if audio_valid is not None and audio_valid.shape != frames:
             raise ValueError(f"audio_valid {[*audio_valid.shape]} does not fit images {[*images.shape]}")
         return images, audio_features, audio_valid
+
+
+def _image_encoder(config: VGGTAudioConfig) -> nn.Module:
+    """images [N, 3, H, W] -> tokens [N, patches, embed_dim]."""
+    if config.image_encoder == "efficientnet":
+        return EfficientNetEmbed(config.img_size, config.embed_dim)
+    return VisionTransformer(
+        config.img_size,
+        config.patch_size,
+        config.embed_dim,
+        config.vit_depth,
+        config.vit_heads,
+        config.mlp_ratio,
+        config.num_register_tokens,
+        config.vit_layer_scale,
+    )
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager[Any]:

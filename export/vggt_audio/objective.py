@@ -16,13 +16,22 @@ from torch.nn import functional as F
 from export.vggt_audio import sound
 from export.vggt_audio.acoustics import mean_absorption
 from export.vggt_audio.enclosure import Enclosure, estimated, known, pixel_areas
-from export.vggt_audio.loss import AcousticLoss, Terms, camera_loss, masked_mean, scene_scale, supervised_loss
+from export.vggt_audio.loss import (
+    AcousticLoss,
+    Terms,
+    camera_loss,
+    masked_mean,
+    robust,
+    scene_scale,
+    supervised_loss,
+)
 from export.vggt_audio.poses import decode_poses, invert_poses, unproject
 from export.vggt_audio.renderer import Renderer, wall_absorption, wall_areas
 
 Batch = Mapping[str, Tensor]
 Answer = Mapping[str, Any]
 GEOMETRY = ("camera", "depth", "world_points")  # how terms begin that are in metres
+MAPS = ("depth", "world_points", "absorption", "scattering", "impedance")
 MOVED_M = 0.1  # by which cameras must lie apart, for their distances to say how long a metre is
 
 
@@ -33,17 +42,21 @@ class Stage(StrEnum):
 
 
 class Objective(nn.Module):
-    """Answers of the model with `looks` [B, S, h, w, classes] of the patches, and a batch of `dataset` -> terms."""
+    """Answers of the model and a batch of `dataset` -> terms. Of their N patches answers also have `looks` [B, S, N,
+    classes] and `places` [B, S, N, 3]."""
 
-    def __init__(self, stage: Stage, *, metric: bool, patch_size: int, material: float, rendering: float) -> None:
+    def __init__(
+        self, stage: Stage, *, metric: bool, patch_size: int, material: float, places: float, rendering: float
+    ) -> None:
         """metric: the model answers, and is to answer, in metres. If not, no truth about geometry counts."""
         super().__init__()
         self.stage, self.metric, self.patch_size = stage, metric, patch_size
-        self.material, self.rendering = material, rendering
+        self.material, self.places, self.rendering = material, places, rendering
         self.renderer, self.acoustic = Renderer(sound.SAMPLE_RATE), AcousticLoss(sound.SAMPLE_RATE)
 
-    def forward(self, answer: Answer, batch: Batch) -> Terms:
-        terms = self._generated(answer, batch) if "depth" in batch else self._filmed(answer, batch)
+    def forward(self, answer: Answer, batch: Batch, mapped: Tensor | None = None) -> Terms:
+        """mapped [K]: the views that the answer has maps of, if not of all."""
+        terms = self._generated(answer, batch, mapped) if "depth" in batch else self._filmed(answer, batch)
         if self.stage is Stage.visual:
             terms = {name: term for name, term in terms.items() if name.startswith((*GEOMETRY, "material"))}
         elif not self.metric:
@@ -52,13 +65,18 @@ class Objective(nn.Module):
             terms |= {name: self.rendering * term for name, term in self._heard(answer, batch).items()}
         return terms
 
-    def _generated(self, answer: Answer, batch: Batch) -> Terms:
+    def _generated(self, answer: Answer, batch: Batch, mapped: Tensor | None) -> Terms:
         """Everything is known."""
-        valid = torch.ones_like(batch["depth"][..., 0], dtype=torch.bool)
         middle, patch = self.patch_size // 2, self.patch_size
-        looks = batch["material"][:, :, middle::patch, middle::patch]
+        looks, places = (batch[name][:, :, middle::patch, middle::patch] for name in ("material", "world_points"))
         named = F.cross_entropy(answer["looks"].flatten(0, -2), looks.flatten())
-        return supervised_loss(answer, {**batch, "valid": valid}) | {"material": self.material * named}
+        found = placed(answer["places"], places.flatten(2, 3))
+        maps = dict(batch)
+        if mapped is not None:
+            maps |= {name: batch[name][:, mapped] for name in MAPS}
+        maps["valid"] = torch.ones_like(maps["depth"][..., 0], dtype=torch.bool)
+        terms = supervised_loss(answer, maps)
+        return terms | {"material": self.material * named, "depth_places": self.places * found}
 
     def _filmed(self, answer: Answer, batch: Batch) -> Terms:
         """Cameras are known, and now and then what the room absorbs on average."""
@@ -113,6 +131,16 @@ class Objective(nn.Module):
         true, seen = (encoding[..., :3].norm(dim=-1).sum(dim=1) for encoding in (batch["pose_enc"], answer["pose_enc"]))
         metre = torch.ones_like(true) if self.metric else torch.where(true > MOVED_M, true / seen, torch.nan)
         return metre[:, None, None, None, None]
+
+
+def placed(answer: Tensor, points: Tensor) -> Tensor:
+    """[]: how far patches [B, S, N, 3] are from where they are said to be, relative to the scene's size.
+
+    The answer is on the scale of sign * ln(1 + |x|), as that of VGGT's point head.
+    """
+    scale = scene_scale(points[:, :, None], torch.ones_like(points[:, :, None, :, 0], dtype=torch.bool))
+    said = answer.sign() * answer.abs().expm1()
+    return robust((said - points).abs().mean(dim=-1) / scale[:, None, None]).mean()
 
 
 def levelled(rendered: Tensor, target: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +24,22 @@ from export.training.schedule import warmup_cosine
 from export.vggt_audio.capture_files import find_captures, read_capture
 from export.vggt_audio.captures import Captures
 from export.vggt_audio.dataset import Batches, FilmedRooms, GeneratedScenes, Mixture, Shape
+from export.vggt_audio.efficientnet import EfficientNetEmbed, load_imagenet
 from export.vggt_audio.model import PRESETS, VGGTAudio, VGGTAudioConfig
 from export.vggt_audio.objective import Objective, Stage
+from export.vggt_audio.replay import StoredScenes
 from export.vggt_audio.scenes import Generator
 from export.vggt_audio.sound import LEAD_S, RECORDED_S, SAMPLE_RATE
+from export.vggt_audio.store import Store
 from export.vggt_audio.textures import load_textures
 from export.vggt_audio.trainee import Trainee, freeze
+from export.vggt_audio.vit import VisionTransformer
 from export.vggt_audio.warm_start import warm_start
 from export.weights import load_weights, restore_config, save_weights
 
 logger = logging.getLogger(__name__)
+
+STORED_VIEWS, STORED_WIDTH = 6, 224  # of each room that is kept; whole fractions of the width can be trained at
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,13 @@ class TrainingOptions:
     stage: Annotated[Stage, "what is learnt"] = Stage.joint
     weights: Annotated[Path | None, "of an earlier stage; their configuration replaces the preset"] = None
     vggt: Annotated[str | None, "published weights of VGGT that fit the preset: a file, a folder or a hub id"] = None
+    rooms: Annotated[int, "generated rooms that are kept and shown many times; 0: none is shown twice"] = 0
+    store: Annotated[Path, "where they are kept, 1.4 MB each"] = Path("~/.cache/auricle/rooms")
+    mapped: Annotated[float, "share of the pictures whose maps are learnt from in each step"] = 1.0
+    pictures: Annotated[int, "in a step, about"] = 8
+    muon: Annotated[bool, "Muon for the transformer's matrices (Jordan et al., 2024), AdamW for the rest"] = False
     steps: Annotated[int, "optimizer steps"] = 3000
-    width: Annotated[int, "of pictures; three quarters of it are their height"] = 168
+    width: Annotated[int, "of pictures; three quarters of it, in whole patches, are their height"] = 224
     heard: Annotated[float, "share of batches with sound"] = 0.5
     learning_rate: Annotated[float, "peak"] = 6e-4
     final_learning_rate: Annotated[float, "fraction of the peak that the cosine ends at"] = 0.03
@@ -55,6 +66,7 @@ class TrainingOptions:
     weight_decay: Annotated[float, "of matrices"] = 0.03
     clip_norm: Annotated[float, "largest norm of the gradient"] = 1.0
     material: Annotated[float, "weight of naming each patch's material, by a head that is not kept"] = 0.2
+    places: Annotated[float, "weight of saying where each patch is, by another such head"] = 0.0
     rendering: Annotated[float, "weight of what the rooms sound like, where they are heard; 0: not rendered"] = 0.1
     bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
     checkpoint_gradients: Annotated[bool, "recompute activations: less memory, more time"] = False
@@ -80,32 +92,35 @@ def train(options: TrainingOptions) -> Path:
         metric=model.config.metric,
         patch_size=model.config.patch_size,
         material=options.material,
+        places=options.places,
         rendering=options.rendering,
     )
-    trainee = Trainee(model, objective, options.bf16).to(process.device)
-    optimizer = torch.optim.AdamW(_groups(trainee, options.weight_decay), lr=options.learning_rate, betas=(0.9, 0.98))
+    trainee = Trainee(model, objective, options.bf16, options.mapped).to(process.device)
+    optimizers = _optimizers(trainee, options)
     ema = Ema(model)
-    parts: dict[str, checkpoint.Stateful] = {"trainee": trainee, "optimizer": optimizer, "ema": ema}
+    parts: dict[str, checkpoint.Stateful] = {"trainee": trainee, "ema": ema, **optimizers}
     state_file, weights_file = options.out / "state.pt", options.out / "acoustic_maps.safetensors"
     first = checkpoint.resume(state_file, parts)
     # What a step has no part for: the projection of sound without sound, heads without a truth.
     replica = process.wrap(trainee, in_turns=True)
-    batches = _batches(options, process, first)
+    batches = _batches(options, process, first, model.config.patch_size)
 
     with TrainingLog(options.out, options.steps, first, enabled=process.is_main) as log:
         for step in range(first, options.steps):
             rate = warmup_cosine(step, warmup=options.warmup, total=options.steps, floor=options.final_learning_rate)
-            for group in optimizer.param_groups:
-                group["lr"] = options.learning_rate * rate
+            for optimizer in optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = options.learning_rate * rate
 
             batch = {name: value.to(process.device) for name, value in next(batches).items()}
             terms = replica(batch)
             loss = torch.stack([*terms.values()]).sum()
 
-            optimizer.zero_grad(set_to_none=True)
+            trainee.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(trainee.parameters(), options.clip_norm)
-            optimizer.step()
+            for optimizer in optimizers.values():
+                optimizer.step()
             ema.update(model)
 
             done = step + 1
@@ -138,7 +153,11 @@ def _begin(options: TrainingOptions) -> VGGTAudio:
         return model
     model = VGGTAudio(config)
     if weights is None:
-        warm_start(model.aggregator.patch_embed)
+        encoder = model.aggregator.patch_embed
+        if isinstance(encoder, EfficientNetEmbed):
+            load_imagenet(encoder)
+        elif isinstance(encoder, VisionTransformer):
+            warm_start(encoder)
         return model
     try:
         model.load_state_dict(weights.state)
@@ -147,20 +166,36 @@ def _begin(options: TrainingOptions) -> VGGTAudio:
     return model
 
 
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; norms, biases, gains and frozen parameters do not."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+def _optimizers(trainee: Trainee, options: TrainingOptions) -> dict[str, torch.optim.Optimizer]:
+    """By name. Matrices decay; norms, biases, gains and frozen parameters do not."""
+    trunk = trainee.model.aggregator
+    inner = (
+        {id(p) for name, p in trunk.named_parameters() if "blocks." in name and p.ndim == 2} if options.muon else set()
+    )
+    trained = [p for p in trainee.parameters() if p.requires_grad]
+    rest = [p for p in trained if id(p) not in inner]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "optimizer": torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98))
+    }
+    if matrices := [p for p in trained if id(p) in inner]:
+        optimizers["muon"] = torch.optim.Muon(
+            matrices, lr=options.learning_rate, weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+    return optimizers
 
 
-def _batches(options: TrainingOptions, process: distributed.Process, first: int) -> Iterator[dict[str, Tensor]]:
+def _batches(
+    options: TrainingOptions, process: distributed.Process, first: int, patch: int
+) -> Iterator[dict[str, Tensor]]:
     """Batches from number `first` on; each process has its own."""
     seed = options.seed * process.world_size + process.rank
     heard = 0.0 if options.stage is Stage.visual else options.heard
-    generated, filmed = _generated(options, seed, first, heard), _filmed(options, seed, first, heard)
+    generated = _generated(options, seed, first, heard, patch)
+    filmed = _filmed(options, seed, first, heard, patch)
     if generated is not None and filmed is not None:
         batches: Batches = Mixture(generated, filmed, options.filmed)
     elif (only := generated or filmed) is not None:
@@ -171,31 +206,38 @@ def _batches(options: TrainingOptions, process: distributed.Process, first: int)
         yield {name: torch.as_tensor(value) for name, value in batch.items()}
 
 
-def _generated(options: TrainingOptions, seed: int, first: int, heard: float) -> GeneratedScenes | None:
-    """Of about eight pictures."""
+def _generated(options: TrainingOptions, seed: int, first: int, heard: float, patch: int) -> Batches | None:
     if options.textures is None:
         return None
-    width, height = options.width, _height(options)
-    shapes = [
-        Shape(2, 4, height, width),
-        Shape(4, 2, height, width),
-        Shape(2, 4, height, width),
-        Shape(1, 7, height, width),
-        Shape(3, 3, width, height),
-        Shape(2, 4, height, width),
-    ]
+    width, height = options.width, _height(options.width, patch)
     generator = Generator("train", load_textures(options.textures, "train"))
+    if options.rooms:
+        store = Store(generator, options.store.expanduser(), STORED_VIEWS, STORED_WIDTH * 3 // 4, STORED_WIDTH)
+        return StoredScenes(store, options.rooms, seed, first, _replayed(options, patch), heard)
+    shapes = [Shape(max(1, options.pictures // views), views, height, width) for views in (4, 2, 4, 7, 4)]
+    shapes.append(Shape(max(1, options.pictures // 3), 3, width, height))
     return GeneratedScenes(generator, seed, first, shapes, heard)
 
 
-def _filmed(options: TrainingOptions, seed: int, first: int, heard: float) -> FilmedRooms | None:
+def _replayed(options: TrainingOptions, patch: int) -> list[Shape]:
+    """Two steps of half the width to one of the whole, of a quarter as many pictures; now and then upright ones."""
+    width, height = options.width, _height(options.width, 2 * patch)
+    upright = width * 3 // 5 // (2 * patch) * 2 * patch
+    shapes = [Shape(max(1, options.pictures // views), views, height // 2, width // 2) for views in (3, 2, 4, 2)]
+    shapes.append(Shape(max(1, options.pictures // 6), 6, height // 2, width // 2))
+    whole = [Shape(max(1, options.pictures // 4 // views), views, height, width) for views in (6, 3, 2, 1)]
+    whole.append(Shape(max(1, options.pictures // 8), 2, height, upright))
+    return [shape for k in range(10) for shape in (shapes[2 * k % 5], shapes[(2 * k + 1) % 5], whole[k % 5])]
+
+
+def _filmed(options: TrainingOptions, seed: int, first: int, heard: float, patch: int) -> FilmedRooms | None:
     """Of up to eight pictures, which see more of a room than fewer do."""
     if options.captures is None:
         return None
     captures = [read_capture(path, SAMPLE_RATE) for path in find_captures(options.captures)]
-    chunks = Captures(captures, 8, _height(options), options.width, RECORDED_S, LEAD_S)
+    chunks = Captures(captures, 8, _height(options.width, patch), options.width, RECORDED_S, LEAD_S)
     return FilmedRooms(chunks, seed, first, heard)
 
 
-def _height(options: TrainingOptions) -> int:
-    return options.width * 3 // 4 // 14 * 14
+def _height(width: int, patch: int) -> int:
+    return width * 3 // 4 // patch * patch

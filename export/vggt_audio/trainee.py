@@ -16,14 +16,16 @@ from export.vggt_audio.pretrained import NEW, freeze_vggt
 class Trainee(nn.Module):
     """A batch -> the terms to minimise.
 
-    A linear head on the model's tokens names the material of each patch: it teaches the tokens to tell materials apart
-    sooner than absorption alone does, and is thrown away.
+    Linear heads on the model's tokens teach, and are thrown away: `looks` names the material of each patch, `places`
+    says where it is. Tokens learn both from them sooner than from full maps.
     """
 
-    def __init__(self, model: VGGTAudio, objective: Objective, bf16: bool) -> None:
+    def __init__(self, model: VGGTAudio, objective: Objective, bf16: bool, mapped: float = 1.0) -> None:
+        """mapped: share of the pictures whose maps are learnt from in a step; dense heads are half of its time."""
         super().__init__()
-        self.model, self.objective, self.bf16 = model, objective, bf16
-        self.looks = nn.Linear(2 * model.config.embed_dim, len(CLASSES))
+        self.model, self.objective, self.bf16, self.mapped = model, objective, bf16, mapped
+        width = 2 * model.config.embed_dim
+        self.looks, self.places = nn.Linear(width, len(CLASSES)), nn.Linear(width, 3)
         self._tokens: list[Tensor] = []
         model.aggregator.register_forward_hook(self._keep)
 
@@ -34,12 +36,23 @@ class Trainee(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Terms:
         """`batch` is one of `dataset`, as tensors."""
         images = batch["images"].permute(0, 1, 4, 2, 3).float() / 255
+        mapped = self._mapped(images.shape[1], "binaural" in batch)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             answer: dict[str, Any] = self.model(
-                images, audio_features=batch.get("audio_features"), audio_valid=batch.get("audio_valid")
+                images,
+                audio_features=batch.get("audio_features"),
+                audio_valid=batch.get("audio_valid"),
+                mapped=mapped,
             )
-        terms: Terms = self.objective(answer | {"looks": self.looks(self._tokens.pop().float())}, batch)
+        tokens = self._tokens.pop().float()
+        answer |= {"looks": self.looks(tokens), "places": self.places(tokens)}
+        terms: Terms = self.objective(answer, batch, mapped)
         return terms
+
+    def _mapped(self, views: int, all_of_them: bool) -> Tensor:
+        """[K]: which pictures' maps are learnt from; sound is rendered from all of them."""
+        count = views if all_of_them else max(1, round(self.mapped * views))
+        return torch.randperm(views)[:count].sort().values
 
 
 def freeze(model: VGGTAudio, stage: Stage) -> None:
@@ -48,4 +61,5 @@ def freeze(model: VGGTAudio, stage: Stage) -> None:
         freeze_vggt(model)
     if stage is Stage.visual:
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(not name.startswith(NEW))
+            if name.startswith(NEW):
+                parameter.requires_grad_(False)

@@ -44,7 +44,7 @@ def filmed(rooms: FilmedRooms) -> Batch:
 
 
 def objective(stage: Stage = Stage.joint, *, metric: bool = True, rendering: float = 1.0) -> Objective:
-    return Objective(stage, metric=metric, patch_size=14, material=0.2, rendering=rendering)
+    return Objective(stage, metric=metric, patch_size=14, material=0.2, places=0.5, rendering=rendering)
 
 
 def answer(batch: Batch, absorption: Tensor, depth: Tensor) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def answer(batch: Batch, absorption: Tensor, depth: Tensor) -> dict[str, Any]:
             "impedance": torch.ones(*shape, 2),
         },
         "acoustic_conf": torch.full(shape, 0.7),
-        "looks": torch.zeros(*shape[:2], shape[2] // 14, shape[3] // 14, 12),
+        "looks": torch.zeros(*shape[:2], shape[2] // 14 * (shape[3] // 14), 12),
+        "places": torch.zeros(*shape[:2], shape[2] // 14 * (shape[3] // 14), 3),
     }
 
 
@@ -138,7 +139,7 @@ def test_each_stage_minimises_its_own(generated: Batch, filmed: Batch) -> None:
         maps, depth = torch.full((*batch["images"].shape[:4], 8), 0.3), torch.ones(*batch["images"].shape[:4], 1)
         return set(objective(stage, metric=metric)(answer(batch, maps, depth), batch))
 
-    geometry = {"camera", "depth_error", "depth_conf", "depth_grad"}
+    geometry = {"camera", "depth_error", "depth_conf", "depth_grad", "depth_places"}
     assert names(generated, Stage.visual) == geometry | {"material"}
     assert names(filmed, Stage.visual) == {"camera"}
     assert names(generated, Stage.joint) >= geometry | {"material", "absorption", "rendering", "rt60"}

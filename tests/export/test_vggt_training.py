@@ -129,7 +129,7 @@ def test_published_weights_stand_in_for_the_first_stage(textures: Path, tmp_path
     torch.manual_seed(1)
     published = VGGTAudio(replace(SMALL, num_audio_tokens=0, enable_acoustic=False)).state_dict()
     save_file(published, tmp_path / "vggt.safetensors")
-    taught = options(tmp_path / "run", None, 1, textures=textures, vggt=str(tmp_path / "vggt.safetensors"))
+    taught = options(tmp_path / "run", None, 1, textures=textures, vggt=str(tmp_path / "vggt.safetensors"), width=64)
     weights = load_weights(train(replace(taught, stage=Stage.acoustic)))
     assert restore_config(VGGTAudioConfig, weights.config) == PRESETS["small"]
     assert all(torch.equal(weights.state[name], value) for name, value in published.items())
@@ -175,3 +175,23 @@ def test_two_processes_train_one_model(textures: Path, captures: Path, start: Pa
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 4
     names = changed(load_weights(start).state, load_weights(tmp_path / "acoustic_maps.safetensors").state)
     assert any(name.startswith("acoustic_head.") for name in names)
+
+
+def test_stored_rooms_teach_too(textures: Path, start: Path, tmp_path: Path) -> None:
+    """Maps of a part of the pictures, places of patches, Muon for the trunk: the fast way, beside the plain one."""
+    fast = {
+        "width": 112,
+        "rooms": 3,
+        "store": tmp_path / "rooms",
+        "pictures": 8,
+        "mapped": 0.4,
+        "places": 1.0,
+        "muon": True,
+    }
+    weights = train(options(tmp_path, start, 9, textures=textures, heard=0.5, rendering=0.0, **fast))
+    places = figures(tmp_path, "depth_places")
+    assert places[9] < places[1]
+    assert {"aggregator", "camera_head", "depth_head", "acoustic_head"} == {
+        name.split(".")[0] for name in changed(load_weights(start).state, load_weights(weights).state)
+    }
+    assert len(list((tmp_path / "rooms").iterdir())) == 3
