@@ -47,6 +47,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """x [B, N, W]; rotation for N tokens."""
+        q, k, v = self.project(x, rotation)
+        # Norms and rotation give float32 beside values that may be of half precision.
+        y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)  # [B, heads, N, W / heads]
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+    def project(self, x: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, heads, N, W / heads] of x [B, N, W]."""
         q, k, v = (
             self.qkv(x.to(self.qkv.weight.dtype))
             .unflatten(2, (3, self.heads, self.head_width))
@@ -57,9 +64,7 @@ class Attention(nn.Module):
             q, k = self.q_norm(q.to(self.q_norm.weight.dtype)), self.k_norm(k.to(self.k_norm.weight.dtype))
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        # Norms and rotation give float32 beside values that may be of half precision.
-        y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v)  # [B, heads, N, W / heads]
-        return self.proj(y.transpose(1, 2).flatten(2))
+        return q, k, v
 
 
 class Block(nn.Module):

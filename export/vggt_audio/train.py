@@ -67,6 +67,7 @@ class TrainingOptions:
     clip_norm: Annotated[float, "largest norm of the gradient"] = 1.0
     material: Annotated[float, "weight of naming each patch's material, by a head that is not kept"] = 0.2
     places: Annotated[float, "weight of saying where each patch is, by another such head"] = 0.0
+    matches: Annotated[float, "weight of telling attention across views which patches show the same"] = 0.0
     rendering: Annotated[float, "weight of what the rooms sound like, where they are heard; 0: not rendered"] = 0.1
     bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
     checkpoint_gradients: Annotated[bool, "recompute activations: less memory, more time"] = False
@@ -95,7 +96,7 @@ def train(options: TrainingOptions) -> Path:
         places=options.places,
         rendering=options.rendering,
     )
-    trainee = Trainee(model, objective, options.bf16, options.mapped).to(process.device)
+    trainee = Trainee(model, objective, options.bf16, options.mapped, options.matches).to(process.device)
     optimizers = _optimizers(trainee, options)
     ema = Ema(model)
     parts: dict[str, checkpoint.Stateful] = {"trainee": trainee, "ema": ema, **optimizers}

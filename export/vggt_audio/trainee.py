@@ -6,32 +6,50 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from export.vggt_audio.block import Attention
 from export.vggt_audio.loss import Terms
+from export.vggt_audio.matching import Projections, correspondences, matching_loss
 from export.vggt_audio.materials import CLASSES
 from export.vggt_audio.model import VGGTAudio
 from export.vggt_audio.objective import Objective, Stage
 from export.vggt_audio.pretrained import NEW, freeze_vggt
+
+MATCHING_LAYERS = (1, 3)  # of the blocks across views
+MATCHING_HEADS = 2  # of each; the others do what they like
 
 
 class Trainee(nn.Module):
     """A batch -> the terms to minimise.
 
     Linear heads on the model's tokens teach, and are thrown away: `looks` names the material of each patch, `places`
-    says where it is. Tokens learn both from them sooner than from full maps.
+    says where it is. Tokens learn both from them sooner than from full maps. Attention across views is told which
+    patches show the same: found by chance, that takes longer than everything else together.
     """
 
-    def __init__(self, model: VGGTAudio, objective: Objective, bf16: bool, mapped: float = 1.0) -> None:
-        """mapped: share of the pictures whose maps are learnt from in a step; dense heads are half of its time."""
+    def __init__(
+        self, model: VGGTAudio, objective: Objective, bf16: bool, mapped: float = 1.0, matches: float = 0.0
+    ) -> None:
+        """mapped: share of the pictures whose maps are learnt from in a step; dense heads are half of its time.
+        matches: weight of attention's matching."""
         super().__init__()
-        self.model, self.objective, self.bf16, self.mapped = model, objective, bf16, mapped
+        self.model, self.objective, self.bf16, self.mapped, self.matches = model, objective, bf16, mapped, matches
         width = 2 * model.config.embed_dim
         self.looks, self.places = nn.Linear(width, len(CLASSES)), nn.Linear(width, 3)
         self._tokens: list[Tensor] = []
+        self._matching: list[Projections] = []
         model.aggregator.register_forward_hook(self._keep)
+        for layer in MATCHING_LAYERS if matches else ():
+            attention = model.aggregator.global_blocks[layer].get_submodule("attn")
+            attention.register_forward_pre_hook(self._keep_projections)
 
     def _keep(self, _: nn.Module, __: Any, answer: tuple[list[Tensor], int]) -> None:
         tokens, patch_start = answer
         self._tokens = [tokens[-1][:, :, patch_start:]]
+
+    def _keep_projections(self, attention: nn.Module, inputs: tuple[Any, ...]) -> None:
+        assert isinstance(attention, Attention)
+        queries, keys, _ = attention.project(*inputs)
+        self._matching.append((queries[:, :MATCHING_HEADS], keys[:, :MATCHING_HEADS]))
 
     def forward(self, batch: Mapping[str, Tensor]) -> Terms:
         """`batch` is one of `dataset`, as tensors."""
@@ -47,6 +65,11 @@ class Trainee(nn.Module):
         tokens = self._tokens.pop().float()
         answer |= {"looks": self.looks(tokens), "places": self.places(tokens)}
         terms: Terms = self.objective(answer, batch, mapped)
+        if self._matching and "world_points" in batch and images.shape[1] > 1:
+            wanted = correspondences(batch, self.model.config.patch_size)
+            costs = [matching_loss(*projections, wanted) for projections in self._matching]
+            terms["camera_matches"] = self.matches * torch.stack(costs).mean()
+        self._matching.clear()
         return terms
 
     def _mapped(self, views: int, all_of_them: bool) -> Tensor:

@@ -187,10 +187,12 @@ def test_stored_rooms_teach_too(textures: Path, start: Path, tmp_path: Path) -> 
         "mapped": 0.4,
         "places": 1.0,
         "muon": True,
+        "matches": 0.5,
     }
     weights = train(options(tmp_path, start, 9, textures=textures, heard=0.5, rendering=0.0, **fast))
     places = figures(tmp_path, "depth_places")
     assert places[9] < places[1]
+    assert len(figures(tmp_path, "camera_matches")) == 9
     assert {"aggregator", "camera_head", "depth_head", "acoustic_head"} == {
         name.split(".")[0] for name in changed(load_weights(start).state, load_weights(weights).state)
     }

@@ -1,0 +1,49 @@
+"""Which patches of two views show the same place, and how far attention is from looking there."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from export.vggt_audio.poses import decode_poses
+
+Projections = tuple[Tensor, Tensor]
+"""Queries and keys [B, heads, S * P, width] of S views, each with P tokens, its patches the last of them."""
+
+NOWHERE = -1
+NEAREST_M = 0.1  # from a camera, that a point must be to be seen
+HIDDEN = 0.05  # by what share of its distance a point may lie behind what the view shows there
+
+
+def correspondences(batch: Mapping[str, Tensor], patch_size: int) -> Tensor:
+    """[B, S, N, S]: for each of the N patches of a view, the number of the patch of every other view that shows the
+    middle of it; NOWHERE where none does, and in its own view. `batch` as in `loss.supervised_loss`."""
+    depth = batch["depth"][..., 0]
+    _, views, height, width = depth.shape
+    middle = patch_size // 2
+    points = batch["world_points"][:, :, middle::patch_size, middle::patch_size].flatten(2, 3)
+    extrinsics, intrinsics = decode_poses(batch["pose_enc"], (height, width))
+    seen = torch.einsum("btij,bsnj->bsnti", extrinsics[..., :3], points) + extrinsics[:, None, None, :, :, 3]
+    away = seen[..., 2]
+    pixel = torch.einsum("btij,bsntj->bsnti", intrinsics, seen)[..., :2] / away.clamp(min=NEAREST_M)[..., None]
+    column, row = pixel.round().nan_to_num(-1).clamp(-1, 1e6).long().unbind(-1)
+    inside = (away > NEAREST_M) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    at = torch.where(inside, row * width + column, 0)  # [B, S, N, T]
+    there = depth.flatten(2).gather(2, at.movedim(3, 1).flatten(2)).unflatten(2, at.shape[1:3]).movedim(1, 3)
+    others = ~torch.eye(views, dtype=torch.bool, device=depth.device)[:, None]
+    shown = inside & others & ((away - there).abs() < HIDDEN * away)
+    patch = row // patch_size * (width // patch_size) + column // patch_size
+    return torch.where(shown, patch, NOWHERE)
+
+
+def matching_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
+    """Cross entropy of attention within each other view against `correspondences` [B, S, N, S]; 0 without any."""
+    views, patches = wanted.shape[1:3]
+    q, k = (x.float().unflatten(2, (views, -1))[:, :, :, -patches:] for x in (queries, keys))
+    likeness = torch.einsum("bhsnd,bhtmd->bhsntm", q, k) / q.shape[-1] ** 0.5
+    wanted = wanted[:, None].expand(likeness.shape[:-1])
+    known = wanted != NOWHERE
+    if not known.any():
+        return likeness.sum() * 0
+    return F.cross_entropy(likeness[known], wanted[known])
