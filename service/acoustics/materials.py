@@ -70,11 +70,11 @@ def group(properties: Array, weights: Array) -> NDArray[np.intp]:
         nearest = _squared(voters, centers).argmin(axis=1)
         present = np.unique(nearest)
         centers = _merge(np.stack([voters[nearest == number].mean(axis=0) for number in present]))
-    nearest = _squared(features, centers).argmin(axis=1)
-    shares = np.bincount(nearest, weights, len(centers))
+    distances = _squared(features, centers)
+    shares = np.bincount(distances.argmin(axis=1), weights, len(centers))
     kept = np.flatnonzero(shares >= _LEAST_SHARE * shares.sum())
     kept = kept[np.argsort(-shares[kept], kind="stable")]
-    return np.asarray(_squared(features, centers[kept]).argmin(axis=1))
+    return np.asarray(distances[:, kept].argmin(axis=1))
 
 
 def _features(properties: Array) -> Array:
@@ -97,9 +97,10 @@ def _modes(voters: Array) -> Array:
 
 def _merge(centers: Array) -> Array:
     """The centers, less those that lie within LIKE of an earlier one."""
+    like = _squared(centers, centers) <= LIKE**2
     kept: list[int] = []
-    for number, center in enumerate(centers):
-        if not kept or _squared(center[None], centers[kept]).min() > LIKE**2:
+    for number in range(len(centers)):
+        if not like[number, kept].any():
             kept.append(number)
     return np.asarray(centers[kept])
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from service.acoustics.geometry import Array, Mask
-from service.acoustics.room import OBJECT, SIDES, Hull, weighted_quantiles
+from service.acoustics.planes import weighted_quantiles
+from service.acoustics.room import OBJECT, SIDES, Hull
 from service.acoustics.samples import Samples, sums_by_key
 
 FACES = 6  # of a box: 2 axis + (0 low or 1 high), with the normal outwards
@@ -84,7 +85,8 @@ def find_objects(samples: Samples, hull: Hull, values: Array, trust: Array, floo
     low, high = np.zeros((count, 3)), np.zeros((count, 3))
     for number in range(count):
         of_it = label == number
-        low[number], high[number] = weighted_quantiles(local[of_it], area[of_it], _STRAY)
+        ends = [weighted_quantiles(along, area[of_it], (_STRAY, 1 - _STRAY)) for along in local[of_it].T]
+        low[number], high[number] = np.transpose(ends)
     padding = np.maximum(_THIN * hull.diagonal - (high - low), 0) / 2
     low, high = low - padding, high + padding
     measured = _measure(part, label * FACES + face, count * FACES, local, axis, area, hull).reshape(count, FACES)

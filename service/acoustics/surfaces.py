@@ -87,7 +87,8 @@ def side_axes(side: int) -> tuple[int, int]:
 
 def side_counts(counts: NDArray[np.intp]) -> list[int]:
     """[6]: cells of each side."""
-    return [int(np.prod(counts[[*side_axes(side)]])) for side in range(SIDES)]
+    a, b, c = counts.tolist()
+    return [b * c, b * c, a * c, a * c, a * b, a * b]
 
 
 def cell_areas(hull: Hull, counts: NDArray[np.intp]) -> Array:
@@ -121,7 +122,7 @@ def _hull_means(
     at = np.arange(len(rows))
     key = start[side] + index[at, first[side]] * counts[second[side]] + index[at, second[side]]
     normals = np.array([hull.normal(number) for number in range(SIDES)])
-    area = samples.select(rows).areas(normals[side])
+    area = samples.areas(normals[hull.side])[rows]
     weight = trust[rows] * area
     sums = sums_by_key(key, int(start[-1]), np.column_stack([values[rows] * weight[:, None], weight, area]))
     sizes = cell_areas(hull, counts)
