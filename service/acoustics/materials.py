@@ -21,6 +21,8 @@ _LEAST_SHARE = 0.01  # of the area, for a group of samples to be a material of i
 _VOTERS = 500
 _SCATTERING_WEIGHT = 0.5
 
+_Features = NDArray[np.float32]
+
 
 @dataclass(frozen=True, eq=False)
 class NamedMaterials:
@@ -77,16 +79,18 @@ def group(properties: Array, weights: Array) -> NDArray[np.intp]:
     return np.asarray(distances[:, kept].argmin(axis=1))
 
 
-def _features(properties: Array) -> Array:
+def _features(properties: Array) -> _Features:
     """[N, 9]: Euclidean distances between rows are distances between materials."""
-    roots = np.sqrt(properties[:, ABSORPTION] / BANDS)
-    return np.concatenate([roots, _SCATTERING_WEIGHT * properties[:, SCATTERING, None]], axis=1)
+    features = np.empty((len(properties), BANDS + 1), np.float32)
+    features[:, ABSORPTION] = np.sqrt(properties[:, ABSORPTION].astype(np.float32) / BANDS)
+    features[:, BANDS] = _SCATTERING_WEIGHT * properties[:, SCATTERING]
+    return features
 
 
-def _modes(voters: Array) -> Array:
+def _modes(voters: _Features) -> _Features:
     near = (_squared(voters, voters) < LIKE**2).astype(np.float32)
     left = np.ones(len(voters), bool)
-    centers: list[Array] = []
+    centers: list[_Features] = []
     while len(centers) < _MAX_MATERIALS and left.sum() > _LEAST_SHARE * len(voters):
         best = int(np.where(left, near @ left.astype(np.float32), -1).argmax())
         centers.append(voters[(near[best] > 0) & left].mean(axis=0))
@@ -95,7 +99,7 @@ def _modes(voters: Array) -> Array:
     return np.stack(centers)
 
 
-def _merge(centers: Array) -> Array:
+def _merge(centers: _Features) -> _Features:
     """The centers, less those that lie within LIKE of an earlier one."""
     like = _squared(centers, centers) <= LIKE**2
     kept: list[int] = []
@@ -105,5 +109,5 @@ def _merge(centers: Array) -> Array:
     return np.asarray(centers[kept])
 
 
-def _squared(a: Array, b: Array) -> Array:
-    return np.asarray((a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1))
+def _squared(a: _Features, b: _Features) -> _Features:
+    return np.asarray(np.einsum("ni,ni->n", a, a)[:, None] - 2 * a @ b.T + np.einsum("ni,ni->n", b, b))

@@ -90,8 +90,8 @@ def find_objects(samples: Samples, hull: Hull, values: Array, trust: Array, floo
     padding = np.maximum(_THIN * hull.diagonal - (high - low), 0) / 2
     low, high = low - padding, high + padding
     measured = _measure(part, label * FACES + face, count * FACES, local, axis, area, hull).reshape(count, FACES)
-    weight = trust[rows] * area
-    sums = sums_by_key(label * FACES + face, count * FACES, np.column_stack([values[rows] * weight[:, None], weight]))
+    weighted = np.column_stack([values[rows], np.ones(len(rows))])
+    sums = sums_by_key(label * FACES + face, count * FACES, trust[rows] * area, weighted)
     sums = sums.reshape(count, FACES, sums.shape[-1])
     kept = measured.sum(axis=1) > _LEAST_AREA * hull.sizes().sum()
     return _complete(axes[kept], low[kept], high[kept], measured[kept], sums[kept], hull, floor)

@@ -19,7 +19,8 @@ _LEAST_TOTAL = 0.01  # and of everything
 _WALL_SHARE = 0.3  # of what faces one way is on a wall, if something lies this many times as far from the cameras:
 _WINDOW_DEPTH = 2.5
 _STRAY = 0.05  # share of everything that may lie beyond an unseen side
-_ENOUGH = 800  # samples say where a side is
+_ENOUGH = 800  # samples say where a side is,
+_PLENTY = 2_500  # and so many where nearly all of them end
 _ROUGHLY = 4  # one sample of so many says it well enough to tell the axes by
 _BLUR = 0.02  # of the diagonal: what poses that disagree may make of a plane, before it is looked at closely
 _CLEARLY = 0.5  # by how much a sample must fit one side better than another to count for it
@@ -97,7 +98,8 @@ def _box(placed: _Placed, cameras: Cameras, noise: float) -> Hull:
     axes, areas = placed.axes, placed.areas
     stands = cameras.centers @ axes.T
     stands_at = np.stack([stands.min(axis=0), stands.max(axis=0)])
-    inner = np.transpose([weighted_quantiles(at, areas, (_STRAY, 1 - _STRAY)) for at in placed.at])
+    few = placed.every(1 + len(areas) // _PLENTY)
+    inner = np.transpose([weighted_quantiles(at, few.areas, (_STRAY, 1 - _STRAY)) for at in few.at])
     span = np.stack([np.minimum(inner[0], stands_at[0]), np.maximum(inner[1], stands_at[1])])
     diagonal = max(float(np.linalg.norm(span[1] - span[0])), 1e-6)
     floor = MIN_TOLERANCE * diagonal
@@ -108,7 +110,7 @@ def _box(placed: _Placed, cameras: Cameras, noise: float) -> Hull:
     for side in range(SIDES):
         axis, end, sign = side // 2, side % 2, 2 * (side % 2) - 1
         facing_it = np.flatnonzero(sign * placed.facing[axis] < -0.6)
-        every = max(1, len(facing_it) // _ENOUGH)
+        every = 1 + len(facing_it) // _ENOUGH
         rows = facing_it[::every]
         found = _side(
             sign * placed.at[axis, rows],

@@ -54,7 +54,9 @@ def survey(samples: Samples, hull: Hull, material: NDArray[np.intp]) -> Surfaces
     """
     cell = float(np.sqrt(hull.sizes().sum() / _HULL_CELLS))
     counts = np.round(hull.dims / cell).clip(1, _MAX_CELLS).astype(np.intp)
-    values = np.concatenate([samples.properties, np.eye(int(material.max(initial=0)) + 1)[material]], axis=1)
+    values = np.zeros((len(samples), PROPERTIES + int(material.max(initial=0)) + 1))
+    values[:, :PROPERTIES] = samples.properties
+    values[np.arange(len(values)), PROPERTIES + material] = 1
     trust = samples.weights * (0.05 + samples.properties[:, -1])
     plane = np.repeat(np.arange(SIDES), side_counts(counts))
     means, seen = _hull_means(samples, hull, counts, values, trust, plane)
@@ -124,11 +126,11 @@ def _hull_means(
     normals = np.array([hull.normal(number) for number in range(SIDES)])
     area = samples.areas(normals[hull.side])[rows]
     weight = trust[rows] * area
-    sums = sums_by_key(key, int(start[-1]), np.column_stack([values[rows] * weight[:, None], weight, area]))
-    sizes = cell_areas(hull, counts)
-    seen = np.minimum(sums[:, -1] / sizes, 1)
+    cells, sizes = int(start[-1]), cell_areas(hull, counts)
+    seen = np.minimum(np.bincount(key, area, cells) / sizes, 1)
     seen[seen < _SEEN_SHARE] = 0
-    means = sums[:, :-2] / np.where(sums[:, -2:-1] > 0, sums[:, -2:-1], 1)
+    total = np.bincount(key, weight, cells)
+    means = sums_by_key(key, cells, weight, values[rows]) / np.where(total > 0, total, 1)[:, None]
     _fill(means, plane, seen * sizes, trust @ values / trust.sum())
     return means, seen
 
