@@ -52,7 +52,7 @@ def room_axes(normals: Array, weights: Array, camera_up: Array) -> Array:
         sideways = np.eye(3)[np.abs(first).argmin()]
         across = mean_up if abs(mean_up @ first) < 0.9 else sideways
     axes = orthonormal(np.stack([first, across - (across @ first) * first, np.cross(first, across)]))
-    for degrees in (35, 25, 18, 12, 12):
+    for degrees in (30, 18, 12):
         axes = _refine(axes, voters, np.cos(np.deg2rad(degrees)))
     vertical = int(np.abs(axes @ mean_up).argmax())
     up = axes[vertical] * (np.sign(axes[vertical] @ mean_up) or 1)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from service.acoustics.geometry import Array, Mask
 from service.acoustics.planes import weighted_quantiles
-from service.acoustics.room import OBJECT, SIDES, Hull
+from service.acoustics.room import OBJECT, Hull
 from service.acoustics.samples import Samples, sums_by_key
 
 FACES = 6  # of a box: 2 axis + (0 low or 1 high), with the normal outwards
@@ -53,8 +53,8 @@ class Objects:
         """[N]: which points [N, 3] lie inside of a solid box."""
         inside = np.zeros(len(points), bool)
         for axes, low, high in zip(self.axes[self.solid], self.low[self.solid], self.high[self.solid], strict=True):
-            local = points @ axes.T
-            inside |= ((local > low) & (local < high)).all(axis=1)
+            local = axes @ points.T
+            inside |= ((local > low[:, None]) & (local < high[:, None])).all(axis=0)
         return inside
 
 
@@ -182,15 +182,11 @@ def _complete(axes: Array, low: Array, high: Array, areas: Array, sums: Array, h
 
 
 def _touching(axes: Array, low: Array, high: Array, hull: Hull) -> Mask:
-    """[K, 6] faces that lie against a side of the hull."""
-    result = np.zeros((len(low), FACES), bool)
-    for face in range(FACES):
-        axis, bound = face // 2, (low, high)[face % 2]
-        middle = (low + high) / 2
-        middle[:, axis] = bound[:, axis]
-        along = np.einsum("kji,kj->ki", axes, middle) @ hull.axes.T
-        for side in range(SIDES):
-            distance = np.abs(along[:, side // 2] - (hull.low, hull.high)[side % 2][side // 2])
-            parallel = np.abs(axes[:, axis] @ hull.axes[side // 2]) > 0.9
-            result[:, face] |= parallel & (distance < _TOUCHING * hull.diagonal)
-    return result
+    """[K, 6] faces whose middle lies against a side of the hull."""
+    turn = axes @ hull.axes.T
+    middle = np.repeat((low + high)[:, None] / 2, FACES, axis=1)
+    face, axis = np.arange(FACES), np.arange(FACES) // 2
+    middle[:, face, axis] = np.stack([low, high], axis=2).reshape(-1, FACES)
+    along = middle @ turn
+    near = np.minimum(np.abs(along - hull.low), np.abs(along - hull.high)) < _TOUCHING * hull.diagonal
+    return np.asarray((near & (np.abs(turn[:, axis]) > 0.9)).any(axis=2))

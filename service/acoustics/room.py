@@ -136,7 +136,7 @@ def _side(
     cameras are."""
     if along.size < 3:
         return None
-    kernel = max(2 * spread.noise * float(np.median(reach)), blur)
+    kernel = max(2 * spread.noise * float(np.sort(reach)[reach.size // 2]), blur)
     facing = float(areas.sum())
     start = outermost(along, areas, kernel, max(_LEAST_SHARE * facing, _LEAST_TOTAL * total))
     if start is None:

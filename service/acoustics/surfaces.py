@@ -83,8 +83,7 @@ def survey(samples: Samples, hull: Hull, material: NDArray[np.intp]) -> Surfaces
 
 def side_axes(side: int) -> tuple[int, int]:
     """The two axes that lie in a side; its cells are numbered along the second first."""
-    first, second = (axis for axis in range(3) if axis != side // 2)
-    return first, second
+    return ((1, 2), (0, 2), (0, 1))[side // 2]
 
 
 def side_counts(counts: NDArray[np.intp]) -> list[int]:
@@ -101,13 +100,14 @@ def cell_areas(hull: Hull, counts: NDArray[np.intp]) -> Array:
 def cell_points(hull: Hull, counts: NDArray[np.intp]) -> Array:
     """[cells, 9, 3] in the world's frame: a grid of points in each cell, the middle one at its center."""
     points = []
-    inner = (np.stack(np.meshgrid(np.arange(3), np.arange(3)), axis=-1).reshape(_PARTS, 2) + 0.5) / 3
-    for side, number in enumerate(side_counts(counts)):
-        a, b = side_axes(side)
-        place = np.full((number, _PARTS, 3), float(side % 2))
-        place[..., a] = (np.repeat(np.arange(counts[a]), counts[b])[:, None] + inner[:, 0]) / counts[a]
-        place[..., b] = (np.tile(np.arange(counts[b]), counts[a])[:, None] + inner[:, 1]) / counts[b]
-        points.append(place)
+    thirds = (np.arange(3) + 0.5) / 3
+    for axis in range(3):
+        a, b = side_axes(2 * axis)
+        place = np.empty((2, counts[a], counts[b], 3, 3, 3))  # sides, cells and parts of them
+        place[..., axis] = np.arange(2).reshape(2, 1, 1, 1, 1)
+        place[..., a] = (np.arange(counts[a])[:, None, None, None] + thirds) / counts[a]
+        place[..., b] = (np.arange(counts[b])[:, None, None] + thirds[:, None]) / counts[b]
+        points.append(place.reshape(-1, _PARTS, 3))
     return np.asarray((np.concatenate(points) * hull.dims + hull.low) @ hull.axes)
 
 
