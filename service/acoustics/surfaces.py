@@ -124,7 +124,7 @@ def _hull_means(
     at = np.arange(len(rows))
     key = start[side] + index[at, first[side]] * counts[second[side]] + index[at, second[side]]
     normals = np.array([hull.normal(number) for number in range(SIDES)])
-    area = samples.areas(normals[hull.side])[rows]
+    area = samples.areas(normals[hull.side])[rows]  # those on no side are left out
     weight = trust[rows] * area
     cells, sizes = int(start[-1]), cell_areas(hull, counts)
     seen = np.minimum(np.bincount(key, area, cells) / sizes, 1)
