@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from service.acoustics.geometry import Array
 
-_CANDIDATES = 160  # directions tried
-_VOTERS = 2_000  # samples that judge them
+_CANDIDATES = 80  # directions tried
+_VOTERS = 1_000  # samples that judge them
 
 
 def resampled(weights: Array, count: int) -> NDArray[np.intp]:
@@ -22,16 +22,15 @@ def modes(voters: Array, count: int, apart: float) -> Array:
     Two of them differ by at least the angle whose cosine is `apart`.
     """
     candidates = voters[:: -(-len(voters) // _CANDIDATES)]
-    closeness = np.abs(voters @ candidates.T)
-    votes = np.maximum(closeness - np.cos(np.deg2rad(15)), 0)
+    votes = np.maximum(np.abs(voters @ candidates.T) - np.cos(np.deg2rad(15)), 0)
+    totals = votes.sum(axis=0)
     found: list[Array] = []
     free = np.ones(len(candidates), bool)
     while len(found) < count and free.any():
-        best = int(np.where(free, votes.sum(axis=0), -1).argmax())
-        if votes[:, best].sum() <= 0:
+        best = int(np.where(free, totals, -1).argmax())
+        if totals[best] <= 0:
             break
-        near = voters * (np.sign(voters @ candidates[best]) * votes[:, best])[:, None]
-        direction = near.sum(axis=0)
+        direction = (np.sign(voters @ candidates[best]) * votes[:, best]) @ voters
         direction /= np.linalg.norm(direction)
         found.append(direction)
         free &= np.abs(candidates @ direction) < apart
@@ -53,7 +52,7 @@ def room_axes(normals: Array, weights: Array, camera_up: Array) -> Array:
         sideways = np.eye(3)[np.abs(first).argmin()]
         across = mean_up if abs(mean_up @ first) < 0.9 else sideways
     axes = orthonormal(np.stack([first, across - (across @ first) * first, np.cross(first, across)]))
-    for degrees in (35, 25, 18, 12, 12):
+    for degrees in (30, 18, 12):
         axes = _refine(axes, voters, np.cos(np.deg2rad(degrees)))
     vertical = int(np.abs(axes @ mean_up).argmax())
     up = axes[vertical] * (np.sign(axes[vertical] @ mean_up) or 1)

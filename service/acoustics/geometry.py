@@ -100,7 +100,7 @@ def normals(disparity: Array, rays: Array, window: int) -> Array:
     an edge does not blur into both its sides. Where nothing is known the normal points along the ray.
     """
     height, width = disparity.shape[1:]
-    fallback: Array = -rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+    fallback: Array = -rays / lengths(rays)[..., None]
     if min(height, width) < window:
         return fallback
     half = window // 2
@@ -115,20 +115,25 @@ def normals(disparity: Array, rays: Array, window: int) -> Array:
     slope_x, slope_y = slope_x / step[0], slope_y / step[1]
     plane = np.stack([slope_x, slope_y, mean - slope_x * inner[..., 0] - slope_y * inner[..., 1]], axis=-1)
     edge = ((0, 0), (2 * half, 2 * half), (2 * half, 2 * half))
+    window_at = np.pad(np.arange(residual.size).reshape(residual.shape), edge, mode="edge")
     residual = np.pad(residual, edge, mode="edge")
-    plane = np.pad(plane, (*edge, (0, 0)), mode="edge")
 
-    best = residual[:, half : half + height, half : half + width].copy()
-    result = plane[:, half : half + height, half : half + width].copy()
+    best, chosen = (grid[:, half : half + height, half : half + width] for grid in (residual, window_at))
     for dy in (0, 2 * half):
         for dx in (0, 2 * half):
-            other = residual[:, dy : dy + height, dx : dx + width] * 2  # the window around the point is preferred
-            better = other < best
-            best[better] = other[better]
-            result[better] = plane[:, dy : dy + height, dx : dx + width][better]
-    length = np.linalg.norm(result, axis=-1, keepdims=True)
-    known = np.isfinite(best)[..., None] & (length > 0) & ((result * rays).sum(axis=-1, keepdims=True) > 0)
-    return np.asarray(np.where(known, -result / np.where(length > 0, length, 1), fallback))
+            here = np.s_[:, dy : dy + height, dx : dx + width]
+            other = residual[here] * 2  # the window around the point is preferred
+            chosen = np.where(other < best, window_at[here], chosen)
+            best = np.minimum(best, other)
+    result = plane.reshape(-1, 3).take(chosen, axis=0)
+    length = lengths(result)
+    known = np.isfinite(best) & (length > 0) & (np.einsum("...i,...i->...", result, rays) > 0)
+    return np.where(known[..., None], -result / np.where(length > 0, length, 1)[..., None], fallback)
+
+
+def lengths(vectors: Array) -> Array:
+    """[...] of vectors [..., 3]."""
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", vectors, vectors)))
 
 
 def _filter(grid: Array, down: Array, across: Array) -> Array:

@@ -21,6 +21,8 @@ _LEAST_SHARE = 0.01  # of the area, for a group of samples to be a material of i
 _VOTERS = 500
 _SCATTERING_WEIGHT = 0.5
 
+_Features = NDArray[np.float32]
+
 
 @dataclass(frozen=True, eq=False)
 class NamedMaterials:
@@ -70,23 +72,25 @@ def group(properties: Array, weights: Array) -> NDArray[np.intp]:
         nearest = _squared(voters, centers).argmin(axis=1)
         present = np.unique(nearest)
         centers = _merge(np.stack([voters[nearest == number].mean(axis=0) for number in present]))
-    nearest = _squared(features, centers).argmin(axis=1)
-    shares = np.bincount(nearest, weights, len(centers))
+    distances = _squared(features, centers)
+    shares = np.bincount(distances.argmin(axis=1), weights, len(centers))
     kept = np.flatnonzero(shares >= _LEAST_SHARE * shares.sum())
     kept = kept[np.argsort(-shares[kept], kind="stable")]
-    return np.asarray(_squared(features, centers[kept]).argmin(axis=1))
+    return np.asarray(distances[:, kept].argmin(axis=1))
 
 
-def _features(properties: Array) -> Array:
+def _features(properties: Array) -> _Features:
     """[N, 9]: Euclidean distances between rows are distances between materials."""
-    roots = np.sqrt(properties[:, ABSORPTION] / BANDS)
-    return np.concatenate([roots, _SCATTERING_WEIGHT * properties[:, SCATTERING, None]], axis=1)
+    features = np.empty((len(properties), BANDS + 1), np.float32)
+    features[:, ABSORPTION] = np.sqrt(properties[:, ABSORPTION].astype(np.float32) / BANDS)
+    features[:, BANDS] = _SCATTERING_WEIGHT * properties[:, SCATTERING]
+    return features
 
 
-def _modes(voters: Array) -> Array:
+def _modes(voters: _Features) -> _Features:
     near = (_squared(voters, voters) < LIKE**2).astype(np.float32)
     left = np.ones(len(voters), bool)
-    centers: list[Array] = []
+    centers: list[_Features] = []
     while len(centers) < _MAX_MATERIALS and left.sum() > _LEAST_SHARE * len(voters):
         best = int(np.where(left, near @ left.astype(np.float32), -1).argmax())
         centers.append(voters[(near[best] > 0) & left].mean(axis=0))
@@ -95,14 +99,15 @@ def _modes(voters: Array) -> Array:
     return np.stack(centers)
 
 
-def _merge(centers: Array) -> Array:
+def _merge(centers: _Features) -> _Features:
     """The centers, less those that lie within LIKE of an earlier one."""
+    like = _squared(centers, centers) <= LIKE**2
     kept: list[int] = []
-    for number, center in enumerate(centers):
-        if not kept or _squared(center[None], centers[kept]).min() > LIKE**2:
+    for number in range(len(centers)):
+        if not like[number, kept].any():
             kept.append(number)
     return np.asarray(centers[kept])
 
 
-def _squared(a: Array, b: Array) -> Array:
-    return np.asarray((a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1))
+def _squared(a: _Features, b: _Features) -> _Features:
+    return np.asarray(np.einsum("ni,ni->n", a, a)[:, None] - 2 * a @ b.T + np.einsum("ni,ni->n", b, b))

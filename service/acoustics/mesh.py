@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from service.acoustics.geometry import Array
 from service.acoustics.room import SIDES
-from service.acoustics.surfaces import Surfaces, side_axes, side_counts
+from service.acoustics.surfaces import Surfaces, cell_areas, side_axes, side_counts
 
 MIN_TRIANGLES = 12  # a box
 _BOX = 12
@@ -61,7 +61,7 @@ def _box(axes: Array, low: Array, high: Array) -> tuple[Array, NDArray[np.intp]]
 
 def _shell(surfaces: Surfaces, max_quads: int) -> tuple[Array, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """(corners, quads, plane, material) of the hull: one grid around the whole box, so that no edge stands open."""
-    hull, lines, shares = surfaces.hull, *_cut(surfaces, max_quads)
+    hull, (lines, shares) = surfaces.hull, _cut(surfaces, max_quads)
     counts = [len(line) - 1 for line in lines]
     quads: list[NDArray[np.intp]] = []
     for side in range(SIDES):
@@ -78,43 +78,42 @@ def _shell(surfaces: Surfaces, max_quads: int) -> tuple[Array, NDArray[np.intp],
     steps = np.stack([keys // stride[0], keys // stride[1] % (counts[1] + 1), keys % (counts[2] + 1)], axis=1)
     corners = np.stack([line[step] for line, step in zip(lines, steps.T, strict=True)], axis=1)
     material = np.concatenate([share.reshape(-1, share.shape[-1]).argmax(axis=1) for share in shares])
-    plane = np.repeat(np.arange(SIDES), [share.shape[0] * share.shape[1] for share in shares])
+    plane = np.repeat(np.arange(SIDES), side_counts(np.array(counts)))
     return corners @ hull.axes, index.reshape(-1, 4), plane, material
 
 
 def _cut(surfaces: Surfaces, max_quads: int) -> tuple[list[Array], list[Array]]:
-    """Where the hull is cut along each axis, and [a, b, materials] areas of the cells of each side.
+    """Where the hull is cut along each axis, and [2, a, b, materials] areas of the cells of each axis' two sides.
 
     Begins with the cells of `surfaces` and takes away, one after the other, the cut that separates least.
     """
     hull, counts = surfaces.hull, surfaces.counts
     lines = [np.linspace(hull.low[axis], hull.high[axis], counts[axis] + 1) for axis in range(3)]
-    ends = np.cumsum(side_counts(counts))
-    size = np.repeat(hull.sizes() / side_counts(counts), side_counts(counts))
-    areas = np.split(surfaces.shares[: ends[-1]] * size[:, None], ends[:-1])
-    shares = [part.reshape(*counts[[*side_axes(side)]], -1) for side, part in enumerate(areas)]
+    sizes = cell_areas(hull, counts)
+    areas = np.split(surfaces.shares[: len(sizes)] * sizes[:, None], np.cumsum(side_counts(counts))[1:-1:2])
+    shares = [part.reshape(2, *counts[[*side_axes(2 * axis)]], -1) for axis, part in enumerate(areas)]
     least = _LEAST_CUT * float(hull.sizes().sum())
     while True:
-        costs = [_separated(shares, axis, len(lines[axis]) - 2) for axis in range(3)]
+        costs = _separated(shares)
         axis = int(np.argmin([cost.min(initial=np.inf) for cost in costs]))
         if not costs[axis].size:
             return lines, shares
-        quads = sum(share.shape[0] * share.shape[1] for share in shares)
+        quads = sum(share[..., 0].size for share in shares)
         if costs[axis].min() >= least and quads <= max_quads:
             return lines, shares
         _join(lines, shares, axis, costs[axis])
 
 
-def _separated(shares: list[Array], axis: int, cuts: int) -> Array:
-    """[cuts] area that would get another material if each cut across `axis` were taken away."""
-    cost = np.zeros(cuts)
-    for side in range(SIDES):
-        if side // 2 == axis:
-            continue
-        share = shares[side] if side_axes(side)[0] == axis else shares[side].swapaxes(0, 1)
-        material, size = share.argmax(axis=2), share.sum(axis=2)
-        cost += np.where(material[1:] != material[:-1], np.minimum(size[1:], size[:-1]), 0).sum(axis=1)
-    return cost
+def _separated(shares: list[Array]) -> list[Array]:
+    """[cuts] of each axis: area that would get another material if that cut across it were taken away."""
+    costs: list[list[Array]] = [[], [], []]
+    for facing, share in enumerate(shares):
+        material, size = share.argmax(axis=3), share.sum(axis=3)
+        for position, axis in enumerate(side_axes(2 * facing), 1):
+            kind, area = material.swapaxes(1, position), size.swapaxes(1, position)
+            lost = np.where(kind[:, 1:] != kind[:, :-1], np.minimum(area[:, 1:], area[:, :-1]), 0)
+            costs[axis].append(lost.sum(axis=(0, 2)))
+    return [first + second for first, second in costs]
 
 
 def _join(lines: list[Array], shares: list[Array], axis: int, cost: Array) -> None:
@@ -124,6 +123,6 @@ def _join(lines: list[Array], shares: list[Array], axis: int, cost: Array) -> No
         free[cost.argmin()] = True
     lines[axis] = lines[axis][~np.concatenate([[False], free, [False]])]
     starts = np.flatnonzero(np.concatenate([[True], ~free]))
-    for side in range(SIDES):
-        if side // 2 != axis:
-            shares[side] = np.add.reduceat(shares[side], starts, axis=side_axes(side).index(axis))
+    for facing in {0, 1, 2} - {axis}:
+        position = 1 + side_axes(2 * facing).index(axis)
+        shares[facing] = np.add.reduceat(shares[facing], starts, axis=position)

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from service.acoustics.geometry import Array, Mask
-from service.acoustics.room import OBJECT, SIDES, Hull, weighted_quantiles
+from service.acoustics.planes import weighted_quantiles
+from service.acoustics.room import OBJECT, Hull
 from service.acoustics.samples import Samples, sums_by_key
 
 FACES = 6  # of a box: 2 axis + (0 low or 1 high), with the normal outwards
@@ -52,8 +53,8 @@ class Objects:
         """[N]: which points [N, 3] lie inside of a solid box."""
         inside = np.zeros(len(points), bool)
         for axes, low, high in zip(self.axes[self.solid], self.low[self.solid], self.high[self.solid], strict=True):
-            local = points @ axes.T
-            inside |= ((local > low) & (local < high)).all(axis=1)
+            local = axes @ points.T
+            inside |= ((local > low[:, None]) & (local < high[:, None])).all(axis=0)
         return inside
 
 
@@ -84,12 +85,13 @@ def find_objects(samples: Samples, hull: Hull, values: Array, trust: Array, floo
     low, high = np.zeros((count, 3)), np.zeros((count, 3))
     for number in range(count):
         of_it = label == number
-        low[number], high[number] = weighted_quantiles(local[of_it], area[of_it], _STRAY)
+        ends = [weighted_quantiles(along, area[of_it], (_STRAY, 1 - _STRAY)) for along in local[of_it].T]
+        low[number], high[number] = np.transpose(ends)
     padding = np.maximum(_THIN * hull.diagonal - (high - low), 0) / 2
     low, high = low - padding, high + padding
     measured = _measure(part, label * FACES + face, count * FACES, local, axis, area, hull).reshape(count, FACES)
-    weight = trust[rows] * area
-    sums = sums_by_key(label * FACES + face, count * FACES, np.column_stack([values[rows] * weight[:, None], weight]))
+    weighted = np.column_stack([values[rows], np.ones(len(rows))])
+    sums = sums_by_key(label * FACES + face, count * FACES, trust[rows] * area, weighted)
     sums = sums.reshape(count, FACES, sums.shape[-1])
     kept = measured.sum(axis=1) > _LEAST_AREA * hull.sizes().sum()
     return _complete(axes[kept], low[kept], high[kept], measured[kept], sums[kept], hull, floor)
@@ -180,15 +182,11 @@ def _complete(axes: Array, low: Array, high: Array, areas: Array, sums: Array, h
 
 
 def _touching(axes: Array, low: Array, high: Array, hull: Hull) -> Mask:
-    """[K, 6] faces that lie against a side of the hull."""
-    result = np.zeros((len(low), FACES), bool)
-    for face in range(FACES):
-        axis, bound = face // 2, (low, high)[face % 2]
-        middle = (low + high) / 2
-        middle[:, axis] = bound[:, axis]
-        along = np.einsum("kji,kj->ki", axes, middle) @ hull.axes.T
-        for side in range(SIDES):
-            distance = np.abs(along[:, side // 2] - (hull.low, hull.high)[side % 2][side // 2])
-            parallel = np.abs(axes[:, axis] @ hull.axes[side // 2]) > 0.9
-            result[:, face] |= parallel & (distance < _TOUCHING * hull.diagonal)
-    return result
+    """[K, 6] faces whose middle lies against a side of the hull."""
+    turn = axes @ hull.axes.T
+    middle = np.repeat((low + high)[:, None] / 2, FACES, axis=1)
+    face, axis = np.arange(FACES), np.arange(FACES) // 2
+    middle[:, face, axis] = np.stack([low, high], axis=2).reshape(-1, FACES)
+    along = middle @ turn
+    near = np.minimum(np.abs(along - hull.low), np.abs(along - hull.high)) < _TOUCHING * hull.diagonal
+    return np.asarray((near & (np.abs(turn[:, axis]) > 0.9)).any(axis=2))

@@ -1,5 +1,6 @@
 """Where a flat surface lies along its normal, in a noisy cloud of samples with other things in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 from service.acoustics.geometry import Array
 
 MAX_NOISE = 0.06  # of the depth, relative: beyond this, planes of a room cannot be told apart
-_BLURRED_STEPS = 3
+_BLURRED_STEPS = 3  # at most
+_SETTLED = 0.05  # of the slack: moving less is staying
 
 
 def outermost(along: Array, weights: Array, kernel: float, least: float) -> float | None:
@@ -44,29 +46,37 @@ def settle(
     MAX_NOISE and ten times as slack. Moves to the weighted median of what is near until it stays there: within `blur`
     at first, then within what the spread allows.
     """
-    offset, least = start, spread
-    for step in range(10):
-        near = np.abs(along - offset) < np.maximum(spread.tolerance(reach), blur if step < _BLURRED_STEPS else 0)
-        if not near.any():
+    offset, least, blurred = start, spread, _BLURRED_STEPS
+    for _ in range(10):
+        near = np.flatnonzero(np.abs(along - offset) < np.maximum(spread.tolerance(reach), blur if blurred > 0 else 0))
+        if not near.size:
             break
-        moved = weighted_median(along[near], weights[near])
-        residual = np.abs(along[near] - moved)
-        slack = 1.4826 * weighted_median(residual, weights[near])
-        noise = 1.4826 * weighted_median(residual / np.maximum(reach[near], 1e-9), weights[near])
-        spread = Spread(np.clip(noise, least.noise, MAX_NOISE), np.clip(slack, least.slack, 10 * least.slack))
-        settled = abs(moved - offset) < 0.01 * least.slack
+        at, weight = along[near], weights[near]
+        moved = weighted_median(at, weight)
+        residual = np.abs(at - moved)
+        slack = 1.4826 * weighted_median(residual, weight)
+        noise = 1.4826 * weighted_median(residual / np.maximum(reach[near], 1e-9), weight)
+        spread = Spread(min(max(noise, least.noise), MAX_NOISE), min(max(slack, least.slack), 10 * least.slack))
+        settled = abs(moved - offset) < _SETTLED * least.slack
         offset = moved
-        if settled and step >= _BLURRED_STEPS:
+        if settled and blurred <= 0:
             break
+        blurred = 0 if settled else blurred - 1
     return offset, spread
 
 
 def weighted_median(values: Array, weights: Array) -> float:
     """The value that half of the weight lies below; half way to the next where the weight is split evenly."""
-    order = np.argsort(values)
-    cumulative = np.cumsum(weights[order])
-    middle, above = np.searchsorted(cumulative, cumulative[-1] * np.array([0.5, 0.5 + 1e-9])).clip(max=len(order) - 1)
-    return float((values[order[middle]] + values[order[above]]) / 2)
+    middle, above = weighted_quantiles(values, weights, (0.5, 0.5 + 1e-9))
+    return (middle + above) / 2
+
+
+def weighted_quantiles(values: Array, weights: Array, shares: Sequence[float]) -> list[float]:
+    """The values [N] below which lie the shares, each from 0 to 1, of the weight."""
+    order = values.argsort()
+    cumulative = weights[order].cumsum()
+    total = float(cumulative[-1])
+    return [float(values[order[cumulative.searchsorted(share * total)]]) for share in shares]
 
 
 def capped(areas: Array) -> Array:

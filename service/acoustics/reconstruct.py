@@ -23,6 +23,7 @@ from service.acoustics.samples import (
     SCATTERING,
     check,
     sample,
+    sums_by_key,
 )
 from service.acoustics.scene import AcousticScene, Camera, Material, NoRoom, Surface
 from service.acoustics.surfaces import Surfaces, survey
@@ -90,8 +91,7 @@ def _surfaces(
     """Each plane's materials, and the number of each (plane, material). Traces of a material count as the plane's
     first, unless the mesh shows them."""
     planes = int(surfaces.plane.max()) + 1
-    areas = np.zeros((planes, surfaces.shares.shape[1]))
-    np.add.at(areas, surfaces.plane, surfaces.shares * surfaces.area[:, None])
+    areas = sums_by_key(surfaces.plane, planes, surfaces.area, surfaces.shares)
     shown = np.zeros(areas.shape, bool)
     shown[mesh.plane, mesh.material] = True
     first = np.eye(areas.shape[1], dtype=bool)[areas.argmax(axis=1)]

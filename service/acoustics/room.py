@@ -1,13 +1,14 @@
 """The hull of a room: the box that its walls, floor and ceiling span, and which sample lies on which of them."""
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.acoustics.frame import orthonormal, room_axes
 from service.acoustics.geometry import Array, Cameras, Mask
-from service.acoustics.planes import MAX_NOISE, Spread, capped, outermost, settle
+from service.acoustics.planes import MAX_NOISE, Spread, capped, outermost, settle, weighted_quantiles
 from service.acoustics.samples import Samples
 
 SIDES = 6  # low and high of each axis: 2 axis + (0 or 1); the last two are floor and ceiling
@@ -18,7 +19,9 @@ _LEAST_TOTAL = 0.01  # and of everything
 _WALL_SHARE = 0.3  # of what faces one way is on a wall, if something lies this many times as far from the cameras:
 _WINDOW_DEPTH = 2.5
 _STRAY = 0.05  # share of everything that may lie beyond an unseen side
-_ENOUGH = 800  # samples say where a side is
+_ENOUGH = 800  # samples say where a side is,
+_PLENTY = 2_500  # and so many where nearly all of them end
+_ROUGHLY = 4  # one sample of so many says it well enough to tell the axes by
 _BLUR = 0.02  # of the diagonal: what poses that disagree may make of a plane, before it is looked at closely
 _CLEARLY = 0.5  # by how much a sample must fit one side better than another to count for it
 _CAMERA_CLEARANCE = 0.05  # of the diagonal: how far behind a camera an unseen wall is assumed
@@ -64,36 +67,55 @@ class Hull:
 def fit_hull(samples: Samples, cameras: Cameras) -> Hull:
     """The hull of the room that `samples` (one at least) lie in and `cameras` stand in."""
     areas = capped(samples.areas(samples.normals)) * samples.weights
-    axes = room_axes(samples.normals, areas, -cameras.rotation[:, 1])
-    hull = _box(samples, cameras, axes, areas)
-    straightened = _straighten(samples, hull, areas)
-    if straightened is not None:
-        hull = _box(samples, cameras, straightened, areas)
-    return replace(hull, side=_assign(samples, hull))
+    placed = _Placed.along(room_axes(samples.normals, areas, -cameras.rotation[:, 1]), samples, areas)
+    rough = _box(placed.every(_ROUGHLY), cameras, samples.noise)
+    placed = _Placed.along(_straighten(samples.points, placed, rough), samples, areas)
+    hull = _box(placed, cameras, samples.noise)
+    return replace(hull, side=_assign(placed, hull))
 
 
-def _box(samples: Samples, cameras: Cameras, axes: Array, areas: Array) -> Hull:
-    along, facing = samples.points @ axes.T, samples.normals @ axes.T
-    reach = np.abs(samples.rays @ axes.T) * samples.ranges[:, None]
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """Samples as the axes of a room see them."""
+
+    axes: Array  # [3, 3]
+    at: Array  # [3, N] coordinates
+    facing: Array  # [3, N] of the normals
+    reach: Array  # [3, N] distances from the cameras
+    areas: Array  # [N] weights
+
+    @classmethod
+    def along(cls, axes: Array, samples: Samples, areas: Array) -> Self:
+        reach = np.abs(axes @ samples.rays.T) * samples.ranges
+        return cls(axes, axes @ samples.points.T, axes @ samples.normals.T, reach, areas)
+
+    def every(self, step: int) -> "_Placed":
+        parts = (part[..., ::step] for part in (self.at, self.facing, self.reach, self.areas))
+        return _Placed(self.axes, *parts)
+
+
+def _box(placed: _Placed, cameras: Cameras, noise: float) -> Hull:
+    axes, areas = placed.axes, placed.areas
     stands = cameras.centers @ axes.T
-    inner = weighted_quantiles(along, areas, _STRAY)
-    span = np.stack([np.minimum(inner[0], stands.min(axis=0)), np.maximum(inner[1], stands.max(axis=0))])
+    stands_at = np.stack([stands.min(axis=0), stands.max(axis=0)])
+    few = placed.every(1 + len(areas) // _PLENTY)
+    inner = np.transpose([weighted_quantiles(at, few.areas, (_STRAY, 1 - _STRAY)) for at in few.at])
+    span = np.stack([np.minimum(inner[0], stands_at[0]), np.maximum(inner[1], stands_at[1])])
     diagonal = max(float(np.linalg.norm(span[1] - span[0])), 1e-6)
     floor = MIN_TOLERANCE * diagonal
-    spread = [Spread(float(np.clip(samples.noise, 0.002, MAX_NOISE)), floor / 3)] * SIDES
-    stands_at = np.stack([stands.min(axis=0), stands.max(axis=0)])
+    spread = [Spread(min(max(noise, 0.002), MAX_NOISE), floor / 3)] * SIDES
     # what is assumed ends behind the cameras; a plane that is found has none behind it, but for noise
     bounds = np.where(span == stands_at, span + np.array([[-1], [1]]) * _CAMERA_CLEARANCE * diagonal, span)
     seen, total = np.zeros(SIDES, bool), float(areas.sum())
     for side in range(SIDES):
         axis, end, sign = side // 2, side % 2, 2 * (side % 2) - 1
-        facing_it = np.flatnonzero(facing[:, axis] * sign < -0.6)
-        every = max(1, len(facing_it) // _ENOUGH)
+        facing_it = np.flatnonzero(sign * placed.facing[axis] < -0.6)
+        every = 1 + len(facing_it) // _ENOUGH
         rows = facing_it[::every]
         found = _side(
-            sign * along[rows, axis],
+            sign * placed.at[axis, rows],
             areas[rows],
-            reach[rows, axis],
+            placed.reach[axis, rows],
             sign * float(stands[:, axis].mean()),
             total / every,
             spread[side],
@@ -104,7 +126,7 @@ def _box(samples: Samples, cameras: Cameras, axes: Array, areas: Array) -> Hull:
     bounds.sort(axis=0)
     flat = bounds[1] - bounds[0] < 2 * floor
     bounds += np.array([[-1], [1]]) * floor * flat
-    return Hull(axes, bounds[0], bounds[1], seen, tuple(spread), np.zeros(len(samples), np.intp))
+    return Hull(axes, bounds[0], bounds[1], seen, tuple(spread), np.zeros(len(areas), np.intp))
 
 
 def _side(
@@ -114,7 +136,7 @@ def _side(
     cameras are."""
     if along.size < 3:
         return None
-    kernel = max(2 * spread.noise * float(np.median(reach)), blur)
+    kernel = max(2 * spread.noise * float(np.sort(reach)[reach.size // 2]), blur)
     facing = float(areas.sum())
     start = outermost(along, areas, kernel, max(_LEAST_SHARE * facing, _LEAST_TOTAL * total))
     if start is None:
@@ -126,57 +148,42 @@ def _side(
     return settle(along, areas, reach, start, spread, 1.5 * blur)
 
 
-def _straighten(samples: Samples, hull: Hull, areas: Array) -> Array | None:
-    """Axes that fit the seen sides as planes, which noise moves less than it moves normals; None without a side."""
-    along = samples.points @ hull.axes.T
-    reach = np.abs(samples.rays @ hull.axes.T) * samples.ranges[:, None]
+def _straighten(points: Array, placed: _Placed, hull: Hull) -> Array:
+    """Axes that fit the seen sides as planes, which noise moves less than it moves normals."""
     sums = np.zeros((3, 3))
-    for side in np.flatnonzero(hull.seen):
-        axis = side // 2
-        tolerance = hull.spread[side].tolerance(reach[:, axis])
-        near = np.abs(along[:, axis] - (hull.low, hull.high)[side % 2][axis]) < 2 * tolerance
-        near &= np.abs(samples.normals @ hull.axes[axis]) > 0.7
-        if near.sum() < 12:
+    for side in np.flatnonzero(hull.seen).tolist():
+        axis, bound = side // 2, (hull.low, hull.high)[side % 2][side // 2]
+        rows = np.flatnonzero(np.abs(placed.facing[axis]) > 0.7)
+        tolerance = hull.spread[side].tolerance(placed.reach[axis, rows])
+        near = np.abs(placed.at[axis, rows] - bound) < 2 * tolerance
+        rows = rows[near]
+        if len(rows) < 12:
             continue
-        weight = areas[near] / tolerance[near] ** 2
-        centred = samples.points[near] - weight @ samples.points[near] / weight.sum()
+        weight = placed.areas[rows] / tolerance[near] ** 2
+        centred = points[rows] - weight @ points[rows] / weight.sum()
         values, vectors = np.linalg.eigh((centred * weight[:, None]).T @ centred)
         normal = vectors[:, 0] * np.sign(vectors[:, 0] @ hull.axes[axis])
         if abs(normal @ hull.axes[axis]) > 0.97:
             # the narrower of the plane's extents says how well its tilt is known
             sums[axis] += normal * values[1] / max(float(weight.mean()), 1e-12)
-    if not sums.any():
-        return None
-    return orthonormal(sums + 0.02 * np.linalg.norm(sums) * hull.axes)
+    return orthonormal(sums + 0.02 * np.linalg.norm(sums) * hull.axes) if sums.any() else hull.axes
 
 
-def _assign(samples: Samples, hull: Hull) -> NDArray[np.intp]:
-    along, facing = samples.points @ hull.axes.T, np.abs(samples.normals @ hull.axes.T)
-    reach = np.abs(samples.rays @ hull.axes.T) * samples.ranges[:, None]
-    cost = np.full((len(samples), SIDES), np.inf)
-    beyond = np.zeros(len(samples), bool)
+def _assign(placed: _Placed, hull: Hull) -> NDArray[np.intp]:
+    best, second = np.full((2, len(placed.areas)), np.inf)
+    result = np.full(len(placed.areas), OBJECT)
     for side in range(SIDES):
         axis, sign = side // 2, 2 * (side % 2) - 1
-        tolerance = hull.spread[side].tolerance(reach[:, axis])
-        distance = sign * (along[:, axis] - (hull.low, hull.high)[side % 2][axis]) / tolerance
-        beyond |= distance > 1
+        tolerance = hull.spread[side].tolerance(placed.reach[axis])
+        distance = sign * (placed.at[axis] - (hull.low, hull.high)[side % 2][axis]) / tolerance
+        result[np.isinf(best) & (distance > 1)] = OUTSIDE
         if hull.seen[side]:
-            near = np.where(distance > 0, distance / 2, -distance)  # noise is all that can lie outside
-            fits = (near < 1) & ((facing[:, axis] > 0.5) | (near < 0.4))
-            cost[:, side] = np.where(fits, 3 * near + 1 - facing[:, axis], np.inf)
-    nearest = cost.argmin(axis=1)
-    best, second = np.partition(cost, 1, axis=1)[:, :2].T
-    return np.where(
-        np.isinf(best), np.where(beyond, OUTSIDE, OBJECT), np.where(second < best + _CLEARLY, UNCLEAR, nearest)
-    )
-
-
-def weighted_quantiles(along: Array, weights: Array, outside: float) -> Array:
-    """[2, 3]: the coordinates of points [N, 3] below and above which lies the share `outside` of the weight."""
-    bounds = np.empty((2, along.shape[1]))
-    for axis in range(along.shape[1]):
-        order = np.argsort(along[:, axis])
-        cumulative = np.cumsum(weights[order])
-        at = np.searchsorted(cumulative, cumulative[-1] * np.array([outside, 1 - outside])).clip(max=len(order) - 1)
-        bounds[:, axis] = along[order[at], axis]
-    return bounds
+            near = np.maximum(distance / 2, -distance)  # noise is all that can lie outside
+            facing = np.abs(placed.facing[axis])
+            fits = (near < 1) & ((facing > 0.5) | (near < 0.4))
+            cost = np.where(fits, 3 * near + 1 - facing, np.inf)
+            result[cost < best] = side
+            second = np.minimum(second, np.maximum(best, cost))
+            best = np.minimum(best, cost)
+    result[second < best + _CLEARLY] = UNCLEAR
+    return result

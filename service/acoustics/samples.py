@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from service.acoustics.geometry import Array, Cameras, Mask, normals
+from service.acoustics.geometry import Array, Cameras, Mask, lengths, normals
 
 MAX_SAMPLES = 10_000
 MAX_SAMPLES_OF_VIEW = 2_500  # more tell no more of the room, which few views leave unknown
@@ -101,37 +102,37 @@ def sample(maps: Mapping[str, NDArray[Any]], cameras: Cameras, views: Sequence[i
     stride = max(1, int(np.ceil(np.sqrt(height * width / wanted))))
     stride = min(stride, height, width)
     # the middle pixel of each block: neighbours would mix both sides of an edge
-    rows, columns = (np.arange(side // stride) * stride + (side % stride + stride) // 2 for side in (height, width))
-    at = (chosen[:, None, None], rows[:, None], columns)
-    disparity = _disparity(maps["depth_map"][(*at, 0)].astype(np.float64))
-    rays = cameras.rays(rows, columns)
+    rows, columns = (slice((side % stride + stride) // 2, side, stride) for side in (height, width))
+    shown = {name: np.asarray(maps[name])[:, rows, columns][chosen] for name in _MAPS}
+    disparity = _disparity(shown["depth_map"][..., 0].astype(np.float64))
+    rays = cameras.rays(np.arange(height)[rows], np.arange(width)[columns])
     noise = _noise(disparity)
     normal = normals(disparity, rays, 3 if noise < _CLEAN else 5)
-    properties, known = _properties(maps, at)
-    known &= disparity > 0
+    properties, known = _properties(shown)
+    kept = np.flatnonzero(known & (disparity > 0))
 
-    length = np.linalg.norm(rays, axis=-1)
+    length = lengths(rays)
     depth = 1 / np.where(disparity > 0, disparity, 1)
     focal = (cameras.intrinsics[:, 0, 0] * cameras.intrinsics[:, 1, 1])[:, None, None]
     direction = cameras.to_world(rays / length[..., None])
     points = direction * (depth * length)[..., None] + cameras.centers[:, None, None]
-    view = np.broadcast_to(np.arange(len(chosen))[:, None, None], depth.shape)
     return Samples(
-        points[known],
-        cameras.to_world(normal)[known],
-        direction[known],
-        (depth * length)[known],
-        (depth**2 * stride**2 / (focal * length))[known],
-        view[known],
-        _weights(np.asarray(maps["depth_conf"][at], np.float64)[known]),
-        properties[known],
+        points.reshape(-1, 3).take(kept, axis=0),
+        cameras.to_world(normal).reshape(-1, 3).take(kept, axis=0),
+        direction.reshape(-1, 3).take(kept, axis=0),
+        (depth * length).take(kept),
+        (depth**2 * stride**2 / (focal * length)).take(kept),
+        kept // depth[0].size,
+        _weights(shown["depth_conf"].take(kept).astype(np.float64)),
+        properties.reshape(-1, PROPERTIES).take(kept, axis=0),
         noise,
     )
 
 
-def sums_by_key(keys: NDArray[np.intp], count: int, values: Array) -> Array:
-    """[count, C]: sums of the rows of values [N, C] that have the same key [N]."""
-    return np.stack([np.bincount(keys, column, count) for column in np.ascontiguousarray(values.T)], axis=1)
+def sums_by_key(keys: NDArray[np.intp], count: int, weights: Array, values: Array) -> Array:
+    """[count, C]: sums of the rows of values [N, C], times their weights [N], that have the same key [N]."""
+    starts = np.arange(len(keys) + 1)
+    return np.asarray(sparse.csc_array((weights, keys, starts), shape=(count, len(keys))) @ values)
 
 
 def _disparity(depth: Array) -> Array:
@@ -141,11 +142,12 @@ def _disparity(depth: Array) -> Array:
     return np.where(known, 1 / np.where(known, depth, 1), 0)
 
 
-def _properties(maps: Mapping[str, NDArray[Any]], at: tuple[Any, ...]) -> tuple[Array, Mask]:
+def _properties(maps: Mapping[str, NDArray[Any]]) -> tuple[Array, Mask]:
     """[S, h, w, 13] within their physical ranges, and [S, h, w] where they are numbers."""
-    parts = [maps[name][at] for name in ("absorption", "reflection", "scattering", "impedance")]
-    properties = np.concatenate([*parts, maps["acoustic_conf"][at][..., None]], axis=-1).astype(np.float64)
-    known = np.asarray(np.isfinite(properties).all(axis=-1))
+    parts = [maps[name] for name in ("absorption", "reflection", "scattering", "impedance")]
+    properties = np.concatenate([*parts, maps["acoustic_conf"][..., None]], axis=-1, dtype=np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        known = np.isfinite(properties @ np.ones(PROPERTIES))  # a sum is, if all of it is
     properties[~known] = 0
     reactance = properties[..., REACTANCE].clip(-_MAX_IMPEDANCE, _MAX_IMPEDANCE)
     resistance = properties[..., RESISTANCE].clip(0, _MAX_IMPEDANCE)

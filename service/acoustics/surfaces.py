@@ -54,7 +54,9 @@ def survey(samples: Samples, hull: Hull, material: NDArray[np.intp]) -> Surfaces
     """
     cell = float(np.sqrt(hull.sizes().sum() / _HULL_CELLS))
     counts = np.round(hull.dims / cell).clip(1, _MAX_CELLS).astype(np.intp)
-    values = np.concatenate([samples.properties, np.eye(int(material.max(initial=0)) + 1)[material]], axis=1)
+    values = np.zeros((len(samples), PROPERTIES + int(material.max(initial=0)) + 1))
+    values[:, :PROPERTIES] = samples.properties
+    values[np.arange(len(values)), PROPERTIES + material] = 1
     trust = samples.weights * (0.05 + samples.properties[:, -1])
     plane = np.repeat(np.arange(SIDES), side_counts(counts))
     means, seen = _hull_means(samples, hull, counts, values, trust, plane)
@@ -81,13 +83,13 @@ def survey(samples: Samples, hull: Hull, material: NDArray[np.intp]) -> Surfaces
 
 def side_axes(side: int) -> tuple[int, int]:
     """The two axes that lie in a side; its cells are numbered along the second first."""
-    first, second = (axis for axis in range(3) if axis != side // 2)
-    return first, second
+    return ((1, 2), (0, 2), (0, 1))[side // 2]
 
 
 def side_counts(counts: NDArray[np.intp]) -> list[int]:
     """[6]: cells of each side."""
-    return [int(np.prod(counts[[*side_axes(side)]])) for side in range(SIDES)]
+    a, b, c = counts.tolist()
+    return [b * c, b * c, a * c, a * c, a * b, a * b]
 
 
 def cell_areas(hull: Hull, counts: NDArray[np.intp]) -> Array:
@@ -98,13 +100,14 @@ def cell_areas(hull: Hull, counts: NDArray[np.intp]) -> Array:
 def cell_points(hull: Hull, counts: NDArray[np.intp]) -> Array:
     """[cells, 9, 3] in the world's frame: a grid of points in each cell, the middle one at its center."""
     points = []
-    inner = (np.stack(np.meshgrid(np.arange(3), np.arange(3)), axis=-1).reshape(_PARTS, 2) + 0.5) / 3
-    for side, number in enumerate(side_counts(counts)):
-        a, b = side_axes(side)
-        place = np.full((number, _PARTS, 3), float(side % 2))
-        place[..., a] = (np.repeat(np.arange(counts[a]), counts[b])[:, None] + inner[:, 0]) / counts[a]
-        place[..., b] = (np.tile(np.arange(counts[b]), counts[a])[:, None] + inner[:, 1]) / counts[b]
-        points.append(place)
+    thirds = (np.arange(3) + 0.5) / 3
+    for axis in range(3):
+        a, b = side_axes(2 * axis)
+        place = np.empty((2, counts[a], counts[b], 3, 3, 3))  # sides, cells and parts of them
+        place[..., axis] = np.arange(2).reshape(2, 1, 1, 1, 1)
+        place[..., a] = (np.arange(counts[a])[:, None, None, None] + thirds) / counts[a]
+        place[..., b] = (np.arange(counts[b])[:, None, None] + thirds[:, None]) / counts[b]
+        points.append(place.reshape(-1, _PARTS, 3))
     return np.asarray((np.concatenate(points) * hull.dims + hull.low) @ hull.axes)
 
 
@@ -121,13 +124,13 @@ def _hull_means(
     at = np.arange(len(rows))
     key = start[side] + index[at, first[side]] * counts[second[side]] + index[at, second[side]]
     normals = np.array([hull.normal(number) for number in range(SIDES)])
-    area = samples.select(rows).areas(normals[side])
+    area = samples.areas(normals[hull.side])[rows]  # those on no side are left out
     weight = trust[rows] * area
-    sums = sums_by_key(key, int(start[-1]), np.column_stack([values[rows] * weight[:, None], weight, area]))
-    sizes = cell_areas(hull, counts)
-    seen = np.minimum(sums[:, -1] / sizes, 1)
+    cells, sizes = int(start[-1]), cell_areas(hull, counts)
+    seen = np.minimum(np.bincount(key, area, cells) / sizes, 1)
     seen[seen < _SEEN_SHARE] = 0
-    means = sums[:, :-2] / np.where(sums[:, -2:-1] > 0, sums[:, -2:-1], 1)
+    total = np.bincount(key, weight, cells)
+    means = sums_by_key(key, cells, weight, values[rows]) / np.where(total > 0, total, 1)[:, None]
     _fill(means, plane, seen * sizes, trust @ values / trust.sum())
     return means, seen
 
