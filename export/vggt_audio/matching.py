@@ -47,3 +47,13 @@ def matching_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
     if not known.any():
         return likeness.sum() * 0
     return F.cross_entropy(likeness[known], wanted[known])
+
+
+def places_in_first(wanted: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Of `correspondences` [B, S, N, S] of views `columns` patches wide: x and y [B, S, N, 2] of each patch's match in
+    the first view, from -1 to 1 across it, and which patches [B, S, N] have one."""
+    match = wanted[..., 0]
+    rows = wanted.shape[2] // columns
+    x, y = match % columns, match // columns
+    at = torch.stack([(2 * x + 1) / columns - 1, (2 * y + 1) / rows - 1], dim=-1)
+    return at, match != NOWHERE

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from export.vggt_audio.block import Attention
-from export.vggt_audio.loss import Terms
-from export.vggt_audio.matching import Projections, correspondences, matching_loss
+from export.vggt_audio.loss import Terms, masked_mean
+from export.vggt_audio.matching import Projections, correspondences, matching_loss, places_in_first
 from export.vggt_audio.materials import CLASSES
 from export.vggt_audio.model import VGGTAudio
 from export.vggt_audio.objective import Objective, Stage
@@ -16,6 +16,7 @@ from export.vggt_audio.pretrained import NEW, freeze_vggt
 
 MATCHING_LAYERS = (1, 3)  # of the blocks across views
 MATCHING_HEADS = 2  # of each; the others do what they like
+SHIFT_LAYERS = 3  # of those that heads read: so many say where in the first view their patches are
 
 
 class Trainee(nn.Module):
@@ -35,6 +36,7 @@ class Trainee(nn.Module):
         self.model, self.objective, self.bf16, self.mapped, self.matches = model, objective, bf16, mapped, matches
         width = 2 * model.config.embed_dim
         self.looks, self.places = nn.Linear(width, len(CLASSES)), nn.Linear(width, 3)
+        self.shifts = nn.ModuleList(nn.Linear(width, 2) for _ in range(SHIFT_LAYERS if matches else 0))
         self._tokens: list[Tensor] = []
         self._matching: list[Projections] = []
         model.aggregator.register_forward_hook(self._keep)
@@ -44,7 +46,7 @@ class Trainee(nn.Module):
 
     def _keep(self, _: nn.Module, __: Any, answer: tuple[list[Tensor], int]) -> None:
         tokens, patch_start = answer
-        self._tokens = [tokens[-1][:, :, patch_start:]]
+        self._tokens = [layer[:, :, patch_start:] for layer in tokens]
 
     def _keep_projections(self, attention: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(attention, Attention)
@@ -62,14 +64,19 @@ class Trainee(nn.Module):
                 audio_valid=batch.get("audio_valid"),
                 mapped=mapped,
             )
-        tokens = self._tokens.pop().float()
+        layers = [layer.float() for layer in self._tokens]
+        tokens = layers[-1]
         answer |= {"looks": self.looks(tokens), "places": self.places(tokens)}
         terms: Terms = self.objective(answer, batch, mapped)
         if self._matching and "world_points" in batch and images.shape[1] > 1:
             wanted = correspondences(batch, self.model.config.patch_size)
             costs = [matching_loss(*projections, wanted) for projections in self._matching]
             terms["camera_matches"] = self.matches * torch.stack(costs).mean()
+            at, known = places_in_first(wanted, images.shape[-1] // self.model.config.patch_size)
+            misses = [(head(layer) - at).abs().mean(dim=-1) for head, layer in zip(self.shifts, layers, strict=False)]
+            terms["camera_shifts"] = 4 * self.matches * masked_mean(torch.stack(misses).mean(dim=0), known)
         self._matching.clear()
+        self._tokens.clear()
         return terms
 
     def _mapped(self, views: int, all_of_them: bool) -> Tensor:
