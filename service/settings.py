@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,15 @@ class Settings(BaseSettings):
         "the instances of a model share the cores.",
     )
 
+    vector_store: Path = Field(
+        Path("vectors"), description="Folder of the collections that search is in; made when it is first needed."
+    )
+    vector_url: str | None = Field(
+        None,
+        description="http(s)://host:port of a Milvus server to keep the collections on. Unset: they are in `vector_store`, "
+        "which one process at a time can have open.",
+    )
+
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")
     body_timeout_s: float = Field(
         60.0,
@@ -57,6 +67,13 @@ class Settings(BaseSettings):
     max_inflight_windows: int = Field(8, ge=1, description="Windows of one request inside the backend at once.")
 
     shutdown_grace_s: float = Field(30.0, ge=0, description="How long requests in flight may take after SIGTERM.")
+
+    @field_validator("vector_url")
+    @classmethod
+    def _server(cls, value: str | None) -> str | None:
+        if value and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
+            raise ValueError(f"{value!r} is not http(s)://host:port of a Milvus server")
+        return value or None
 
     @field_validator("triton_url")
     @classmethod
