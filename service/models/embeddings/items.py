@@ -13,7 +13,6 @@ from service.errors import InvalidInput, MalformedInput, ModelNotFound, PayloadT
 from service.media.audio import AudioStream, open_audio
 from service.models.embeddings.model import NAME, EmbeddingModel
 from service.models.embeddings.schemas import MAX_ITEMS, AudioItem, EmbeddingsRequest, InputAudioItem, TextItem
-from service.models.embeddings.vocabulary import check_length
 from service.web.parsing import check, parse
 
 MAX_JSON_BYTES = 16 << 20
@@ -88,8 +87,6 @@ def _item(given: Any, pointer: str, request: EmbeddingsRequest, model: Embedding
         item = _object(given, pointer)
     else:
         raise _refused(f"accepted are {_FORMS}", pointer)
-    if isinstance(item, str):
-        check_length(item)
     if item == "":
         raise _refused("the text is empty", pointer)
     return item

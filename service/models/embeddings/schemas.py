@@ -165,8 +165,8 @@ class TextLimits(BaseModel):
     window_tokens: int
     stride_tokens: int = Field(description="From the beginning of a window to that of the next.")
     tokenizer: str = Field(description="SHA-256 of the tokenizer's file.")
-    max_chars: int = Field(description="Of one text; a longer one is refused with 413.")
-    max_tokens: int = Field(description="Of all texts of a request.")
+    max_chars: int = Field(description="Of all texts of a request together; more are refused with 413, never cut.")
+    max_tokens: int = Field(description="Likewise.")
 
 
 class RequestLimits(BaseModel):

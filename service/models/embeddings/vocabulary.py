@@ -11,8 +11,9 @@ from tokenizers import Encoding, Tokenizer
 
 from service.errors import BackendUnavailable, InvalidInput, PayloadTooLarge
 
-MAX_CHARS = 1 << 20  # of one text: it takes a second to tokenise
-MAX_TOKENS = 300_000  # of all texts at once, as many as OpenAI takes
+# of all texts at once
+MAX_CHARS = 1 << 21  # they take seconds to tokenise
+MAX_TOKENS = 300_000  # as many as OpenAI takes
 
 _TEXTS_PER_STEP = 64  # what the library keeps of a token is a hundred times its id
 
@@ -24,12 +25,6 @@ class TokenWindow:
     ids: NDArray[np.int32]
     char_start: int
     char_end: int
-
-
-def check_length(text: str) -> None:
-    """Raises PayloadTooLarge for more than MAX_CHARS."""
-    if len(text) > MAX_CHARS:
-        raise PayloadTooLarge(f"the text has {len(text)} characters; the limit is {MAX_CHARS}")
 
 
 class Vocabulary:
@@ -54,9 +49,23 @@ class Vocabulary:
         self._tokenizer.enable_truncation(max_tokens, stride=max(0, room - stride_tokens))
 
     def windows(self, texts: Sequence[str]) -> Iterator[list[TokenWindow]]:
-        """The windows of each text. Raises InvalidInput for one without a token, PayloadTooLarge for too long ones."""
-        for text in texts:
-            check_length(text)
+        """The windows of each text, in order.
+
+        Raises PayloadTooLarge for more than the limits, and when it comes to a text without a token InvalidInput.
+        """
+        if (chars := sum(map(len, texts))) > MAX_CHARS:
+            raise PayloadTooLarge(f"the texts have {chars} characters together; the limit is {MAX_CHARS}")
+        return self._windows(texts)
+
+    def window(self, ids: Sequence[int]) -> TokenWindow:
+        """Ids of this very vocabulary, special tokens included, as they are. Raises InvalidInput."""
+        if not 1 <= len(ids) <= self._max_tokens:
+            raise InvalidInput(f"there are {len(ids)} token ids; accepted are 1 to {self._max_tokens}; longer as text")
+        if not 0 <= min(ids) <= max(ids) < self.size:
+            raise InvalidInput(f"a token id is outside 0 to {self.size - 1}")
+        return TokenWindow(np.array(ids, np.int32), 0, 0)
+
+    def _windows(self, texts: Sequence[str]) -> Iterator[list[TokenWindow]]:
         left = MAX_TOKENS
         for encoding in self._encode(texts):
             windows = [_window(part) for part in (encoding, *encoding.overflowing)]
@@ -66,14 +75,6 @@ class Vocabulary:
             if not windows[0].char_end:
                 raise InvalidInput("the text has nothing that the model reads")
             yield windows
-
-    def window(self, ids: Sequence[int]) -> TokenWindow:
-        """Ids of this very vocabulary, special tokens included, as they are. Raises InvalidInput."""
-        if not 1 <= len(ids) <= self._max_tokens:
-            raise InvalidInput(f"there are {len(ids)} token ids; accepted are 1 to {self._max_tokens}; longer as text")
-        if not 0 <= min(ids) <= max(ids) < self.size:
-            raise InvalidInput(f"a token id is outside 0 to {self.size - 1}")
-        return TokenWindow(np.array(ids, np.int32), 0, 0)
 
     def _encode(self, texts: Sequence[str]) -> Iterator[Encoding]:
         """In steps, and always as a batch: only that leaves the interpreter to others meanwhile."""
