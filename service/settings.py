@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     stream_idle_s: float = Field(30.0, gt=0, description="A stream whose client is silent for longer is closed.")
     max_streams: int = Field(64, ge=1, description="Streams that may be open at once; then 503.")
     max_audio_s: float = Field(3600.0, gt=0, description="Longest audio in one request.")
+    max_embedding_audio_s: float = Field(
+        14_400.0, gt=0, description="Longest audio to embed in one request; a model may take less."
+    )
     max_images: int = Field(32, ge=1, description="Pictures in one request; a model may take fewer.")
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Largest picture; a PNG or WebP takes four bytes of memory a pixel to decode."
