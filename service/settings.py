@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     )
     vector_url: str | None = Field(
         None,
-        description="http(s)://host:port of a Milvus server to keep the collections on. Unset: they are in `vector_store`, "
-        "which one process at a time can have open.",
+        description="http(s)://host:port of a Milvus server to keep the collections on. Unset: in the folder "
+        "`vector_store`, which one process at a time can have open.",
     )
 
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")

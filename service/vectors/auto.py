@@ -10,7 +10,7 @@ from service.vectors.store import Store
 
 def create(settings: Settings) -> Store:
     """Opens nothing yet. Raises ModuleNotFoundError where a server is named and pymilvus is not installed."""
-    limits = {"max_queued": settings.max_queued_jobs, "deadline_s": settings.deadline_s}
+    store = partial(Store, max_queued=settings.max_queued_jobs, deadline_s=settings.deadline_s)
     if settings.vector_url:
         from service.vectors.milvus import Milvus
 
@@ -19,12 +19,12 @@ def create(settings: Settings) -> Store:
         def call(method: str, *args: Any) -> Any:
             return getattr(engine, method)(*args)
 
-        return Store(partial(ThreadPoolExecutor, _CALLS, "vectors"), call, **limits)
+        return store(partial(ThreadPoolExecutor, _CALLS, "vectors"), call)
 
     from service.vectors import child
     from service.vectors.edge import Edge
 
-    return Store(child.pool, partial(child.call, partial(Edge, settings.vector_store)), **limits)
+    return store(child.pool, partial(child.call, partial(Edge, settings.vector_store)))
 
 
 _CALLS = 8  # to the server at once

@@ -33,9 +33,11 @@ from service.vectors.edge_points import (
     any_of,
     beyond,
     key,
+    loaded,
     of_metadata,
     point_id,
     points,
+    stored,
     window,
 )
 from service.vectors.filters import Filter
@@ -50,7 +52,6 @@ _DISTANCES = {
 }
 _INDEXES: Mapping[type, Any] = {
     str: qdrant.PayloadSchemaType.Keyword,
-    bool: qdrant.PayloadSchemaType.Bool,
     int: qdrant.PayloadSchemaType.Float,
     float: qdrant.PayloadSchemaType.Float,
 }
@@ -122,7 +123,7 @@ class Edge:
         if not records:
             return None
         payload = records[0].payload or {}
-        return StoredItem(id, payload["metadata"], payload["windows"])
+        return StoredItem(id, loaded(payload["metadata"]), payload["windows"])
 
     def delete(self, name: str, ids: Sequence[str]) -> int:
         return self._delete(name, any_of(ids))
@@ -135,7 +136,7 @@ class Edge:
     ) -> list[Hit]:
         shard, sign = self._shard(name), -1 if self.collection(name).distance == "euclid" else 1
         query = qdrant.Query.Nearest(vector.tolist())
-        wanted = [] if condition is None else [of_metadata(condition)]
+        wanted: list[Any] = [] if condition is None else [of_metadata(condition)]
 
         def nearest_windows(limit: int, without: Sequence[str]) -> list[Window]:
             conditions = qdrant.Filter(must=wanted, must_not=[any_of(without)])
@@ -164,9 +165,9 @@ class Edge:
         return count
 
     def _index(self, shard: qdrant.EdgeShard, items: Sequence[Item]) -> None:
-        """An index of each field of metadata, by the type that it has first; beyond so many, fields are looked through."""
+        """An index of each field of metadata, by the type that it has first. Beyond _MAX_INDEXES there is none."""
         known = set(shard.info().payload_schema)
-        fields = {key(field): type(value) for item in items for field, value in item.metadata.items()}
+        fields = {key(field): type(value) for item in items for field, value in stored(item.metadata).items()}
         for field in sorted(fields.keys() - known)[: _MAX_INDEXES - len(known)]:
             shard.update(qdrant.UpdateOperation.create_field_index(field, _INDEXES[fields[field]]))
 

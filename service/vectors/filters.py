@@ -26,7 +26,7 @@ MAX_NUMBER = 2**53  # integers beyond it are not all told apart as floats
 @dataclass(frozen=True)
 class Equals:
     field: str
-    value: Value
+    value: str | bool  # a number is Within
 
 
 @dataclass(frozen=True)

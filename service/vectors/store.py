@@ -1,7 +1,7 @@
 """An engine where its calls cannot stall the event loop, behind a bounded queue."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,8 +10,6 @@ from service.vectors.base import Engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_CLOSE_S = 10.0
 
 
 class Store:
@@ -41,7 +39,8 @@ class Store:
         self._queued += 1
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await self._run(method.__name__, args)
+                answer: T = await self._run(method.__name__, args)
+                return answer
         except TimeoutError:
             raise DeadlineExceeded("the vector store did not answer in time") from None
         finally:
@@ -53,7 +52,7 @@ class Store:
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
-    async def _run(self, method: str, args: tuple[Any, ...]) -> Any:
+    async def _run(self, method: str, args: Sequence[Any]) -> Any:
         if self._pool is None:
             self._pool = self._make()
         pool = self._pool

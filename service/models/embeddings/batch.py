@@ -23,46 +23,46 @@ class Embedded:
     windows: Sequence[TextWindow] | Sequence[AudioWindow]
 
 
-async def embed(embedder: Embedder, items: Sequence[Item]) -> list[Embedded]:
-    """Each item in its place. Raises the errors of `Embedder`, and says of which item they are."""
+async def embed(embedder: Embedder, items: Sequence[Item], root: str = "input") -> list[Embedded]:
+    """Each item in its place. `root` is the field that they came in. Raises the errors of `Embedder`, and says of which item they are."""
     texts = {index: item for index, item in enumerate(items) if not isinstance(item, Sound)}
     sounds = {index: item for index, item in enumerate(items) if isinstance(item, Sound)}
-    embedded = {**await _texts(embedder, texts), **await _sounds(embedder, sounds)}
+    embedded = {**await _texts(embedder, texts, root), **await _sounds(embedder, sounds, root)}
     return [embedded[index] for index in range(len(items))]
 
 
-async def _texts(embedder: Embedder, texts: Mapping[int, str | list[int]]) -> dict[int, Embedded]:
+async def _texts(embedder: Embedder, texts: Mapping[int, str | list[int]], root: str) -> dict[int, Embedded]:
     if not texts:
         return {}
-    embedded = await embedder.tokens(await embedder.work.run("preprocess", _tokens, embedder, texts))
+    embedded = await embedder.tokens(await embedder.work.run("preprocess", _tokens, embedder, texts, root))
     return {index: Embedded(text.pooled, text.windows) for index, text in zip(texts, embedded, strict=True)}
 
 
-def _tokens(embedder: Embedder, texts: Mapping[int, str | list[int]]) -> list[list[TokenWindow]]:
+def _tokens(embedder: Embedder, texts: Mapping[int, str | list[int]], root: str) -> list[list[TokenWindow]]:
     vocabulary = embedder.model.text.vocabulary()
     windows = vocabulary.windows([text for text in texts.values() if isinstance(text, str)])
     found = []
     for index, text in texts.items():
-        with about(index):
+        with about(index, root):
             found.append(next(windows) if isinstance(text, str) else [vocabulary.window(text)])
     return found
 
 
-async def _sounds(embedder: Embedder, sounds: Mapping[int, Sound]) -> dict[int, Embedded]:
+async def _sounds(embedder: Embedder, sounds: Mapping[int, Sound], root: str) -> dict[int, Embedded]:
     windows: dict[int, list[AudioWindow]] = {index: [] for index in sounds}
     pools = {index: Pool(embedder.dims) for index in sounds}
     if sounds:
-        async with aclosing(embedder.embedded(_windows(embedder, sounds))) as embedded:
+        async with aclosing(embedder.embedded(_windows(embedder, sounds, root))) as embedded:
             async for index, window in embedded:
                 windows[index].append(window)
                 pools[index].add(window.vector, weight=1.0)
     return {index: Embedded(pool.vector, windows[index]) for index, pool in pools.items()}
 
 
-def _windows(embedder: Embedder, sounds: Mapping[int, Sound]) -> Iterator[tuple[int, SoundWindow]]:
+def _windows(embedder: Embedder, sounds: Mapping[int, Sound], root: str) -> Iterator[tuple[int, SoundWindow]]:
     left = embedder.max_audio_s * embedder.model.audio.sample_rate
     for index, sound in sounds.items():
-        with about(index):
+        with about(index, root):
             end = 0
             for window in embedder.windows(sound.open(embedder.max_audio_s)):
                 end = window.end

@@ -68,13 +68,13 @@ def items(request: EmbeddingsRequest, model: EmbeddingModel) -> list[Item]:
 
 
 @contextmanager
-def about(index: int) -> Iterator[None]:
-    """Says of which item an error is."""
+def about(index: int, root: str = "input") -> Iterator[None]:
+    """Says of which item an error is; `root` is the field that the items came in."""
     try:
         yield
     except ServiceError as exc:
-        fault = {"pointer": f"/input/{index}", "detail": exc.detail}
-        raise type(exc)(f"input {index}: {exc.detail}", errors=[fault]) from exc
+        fault = {"pointer": f"/{root}/{index}", "detail": exc.detail}
+        raise type(exc)(f"{root} {index}: {exc.detail}", errors=[fault]) from exc
 
 
 def _item(given: Any, pointer: str, request: EmbeddingsRequest, model: EmbeddingModel) -> Item:
