@@ -16,6 +16,7 @@ from service.vectors.filters import Filter, Value, check_field, check_value, is_
 
 JSON = "application/json"
 MAX_JSON_BYTES = 16 << 20
+MAX_SMALL_BYTES = 1 << 20  # of JSON without vectors or recordings
 MAX_JSON_MARKS = 1 << 19  # numbers, mostly: a thousand vectors of 384
 
 

@@ -4,16 +4,14 @@ from typing import get_args
 
 from service.models.collections.bodies import MAX_JSON_BYTES
 from service.models.collections.schemas import (
-    MAX_DIMS,
     MAX_ITEMS,
     MAX_METADATA_BYTES,
-    MAX_RESULTS,
     CollectionsDescription,
     CollectionsLimits,
 )
 from service.models.embeddings.model import AUDIO, TEXT, EmbeddingModel
 from service.settings import Settings
-from service.vectors.base import MAX_COLLECTIONS, MAX_WINDOWS, Distance
+from service.vectors.base import MAX_COLLECTIONS, MAX_DIMS, MAX_RESULTS, MAX_WINDOWS, Distance
 from service.vectors.filters import OPERATORS
 from service.web.capability import Models, ServedModel, built
 

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi.responses import Response
 
 from service.errors import ItemNotFound
 from service.models.collections import openapi
@@ -12,6 +11,7 @@ from service.models.collections.bodies import (
     JSON,
     MAX_JSON_BYTES,
     MAX_JSON_MARKS,
+    MAX_SMALL_BYTES,
     from_query,
     read_filter,
     read_metadata,
@@ -49,13 +49,14 @@ async def list_collections(collections: CollectionsDep) -> CollectionsAnswer:
 
 
 @router.put("/v1/collections/{name}", **openapi.CREATE)
-async def create(name: Name, request: CreateRequest, collections: CollectionsDep) -> CollectionAnswer:
+async def create(name: Name, upload: UploadDep, work: WorkDep, collections: CollectionsDep) -> CollectionAnswer:
     """Makes a collection, by default for what the service embeds. One that is just so already stays as it is.
 
     ```sh
     curl -X PUT localhost:8080/v1/collections/recordings -H 'Content-Type: application/json' -d '{}'
     ```
     """
+    request = await work.run("decode", read_json, CreateRequest, upload.file, MAX_SMALL_BYTES, MAX_SMALL_BYTES)
     return described(await collections.create(name, request))
 
 
@@ -123,13 +124,14 @@ async def get_item(name: Name, item_id: ItemId, collections: CollectionsDep) -> 
 
 
 @router.post("/v1/collections/{name}/delete", **openapi.DELETE)
-async def delete(name: Name, request: DeleteRequest, collections: CollectionsDep) -> DeleteAnswer:
+async def delete(name: Name, upload: UploadDep, work: WorkDep, collections: CollectionsDep) -> DeleteAnswer:
     """Deletes items by their ids or by their metadata. Ids of no item are passed over.
 
     ```sh
     curl localhost:8080/v1/collections/recordings/delete -H 'Content-Type: application/json' -d '{"ids": ["note-1"]}'
     ```
     """
+    request = await work.run("decode", read_json, DeleteRequest, upload.file, MAX_SMALL_BYTES, MAX_SMALL_BYTES)
     if (condition := read_filter(request.filter)) is not None:
         return DeleteAnswer(deleted=await collections.call(Engine.delete_where, name, condition))
     return DeleteAnswer(deleted=await collections.call(Engine.delete, name, request.ids or []))

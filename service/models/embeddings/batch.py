@@ -24,7 +24,7 @@ class Embedded:
 
 
 async def embed(embedder: Embedder, items: Sequence[Item], root: str = "input") -> list[Embedded]:
-    """Each item in its place. `root` is the field that they came in. Raises the errors of `Embedder`, and says of which item they are."""
+    """Each item in its place. Raises the errors of `Embedder`, and says of which item of the field `root` they are."""
     texts = {index: item for index, item in enumerate(items) if not isinstance(item, Sound)}
     sounds = {index: item for index, item in enumerate(items) if isinstance(item, Sound)}
     embedded = {**await _texts(embedder, texts, root), **await _sounds(embedder, sounds, root)}
