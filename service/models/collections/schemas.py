@@ -55,7 +55,7 @@ Count = Annotated[int, Field(ge=1, le=MAX_RESULTS, description="Items to answer.
 Matches = Annotated[
     int, Field(ge=1, le=MAX_MATCHES, description="Windows to answer of each item, at most.", examples=[3])
 ]
-_WAV = "UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YRAAAAAAAAAAQACAAEAAAAPAA4ADw"  # eight samples at 8 kHz
+_WAV = "UklGRjQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YRAAAAAAAAAQACAAEAAAAPAA4ADw"  # eight samples at 8 kHz
 
 
 class _Closed(BaseModel):
