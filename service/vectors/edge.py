@@ -44,7 +44,7 @@ from service.vectors.filters import Filter
 from service.vectors.grouping import Window, nearest_items
 
 _MAX_INDEXES = 66  # of one collection, with those of "id" and "window"
-_LOCK_WAIT_S = 5.0  # a service that was just ended may still be closing its files
+_LOCK_WAIT_S = 2.0  # a service that was just ended may still be closing its files
 _DISTANCES = {
     "cosine": qdrant.Distance.Cosine,
     "dot": qdrant.Distance.Dot,

@@ -184,9 +184,15 @@ class Milvus:
         return len(windows)
 
     def _remove(self, name: str, keys: Sequence[str]) -> None:
+        if not keys:
+            return
         with _translated():
             for start in range(0, len(keys), _PER_CALL):
                 self._client().delete(_PREFIX + name, ids=keys[start : start + _PER_CALL], timeout=self._timeout_s)
+            # a session's own writes are seen at once, its deletions only behind a read that waits for them
+            self._client().query(
+                _PREFIX + name, filter=FIRST, limit=1, consistency_level="Strong", timeout=self._timeout_s
+            )
 
 
 def _schema(client: MilvusClient, collection: Collection) -> Any:
