@@ -163,6 +163,14 @@ def _config(name: str, inputs: list[tuple[str, ...]], outputs: list[tuple[str, .
     return "\n".join(lines) + "\n"
 
 
+def hear_mel(path: Path) -> None:
+    """Replaces the audio embedder by one that takes log-mel, as CLAP does."""
+    parameters = tiny_embedders.MEL_PARAMETERS | {"weights_digest": DIGEST}
+    config = _config("audio_embedder", tiny_embedders.MEL_INPUTS, tiny_embedders.OUTPUTS, parameters)
+    (path / "audio_embedder" / "config.pbtxt").write_text(config)
+    onnx.save(onnx.parser.parse_model(tiny_embedders.MEL), path / "audio_embedder" / "1" / "model.onnx")
+
+
 def break_vocoder(path: Path) -> None:
     """Replaces the vocoder by one that loads and fails on every input."""
     graph = """

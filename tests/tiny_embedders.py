@@ -77,6 +77,18 @@ text (int32[B, T] input_ids, int32[B, T] attention_mask) => (float[B, {DIMS}] em
     embedding = Div(mean, norm)
 }}
 """
+MEL = f"""
+<ir_version: 8, opset_import: ["": 18]>
+audio (float[B, 1001, 64] input_features) => (float[B, {DIMS}] embedding)
+<{_numbers(_PROJECTION[:64]).format("projection")}> {{
+    time = Constant<value = int64[1] {{1}}>()
+    mean = ReduceMean<keepdims = 0>(input_features, time)
+    projected = MatMul(mean, projection)
+    norm = ReduceL2<keepdims = 1>(projected, time)
+    embedding = Div(projected, norm)
+}}
+"""
+MEL_INPUTS = [("input_features", "FP32", "1001, 64")]
 AUDIO_INPUTS = [("waveform", "FP32", str(WINDOW)), ("valid_samples", "INT32", "1")]
 TEXT_INPUTS = [("input_ids", "INT32", "-1"), ("attention_mask", "INT32", "-1")]
 OUTPUTS = [("embedding", "FP32", str(DIMS))]
@@ -105,6 +117,20 @@ AUDIO_PARAMETERS = _SHARED | {
     "frontend": "waveform",
     "max_windows": 4096,
 }
+MEL_PARAMETERS = AUDIO_PARAMETERS | {
+    "sample_rate": 48_000,
+    "window_samples": 480_000,
+    "hop_samples": 240_000,
+    "frontend": "mel",
+    "n_fft": 1024,
+    "hop_length": 480,
+    "n_mels": 64,
+    "f_min": 50,
+    "f_max": 14_000,
+    "mel_scale": "slaney",
+    "mel_norm": "slaney",
+    "padding": "repeatpad",
+}
 TEXT_PARAMETERS = _SHARED | {
     "max_tokens": 512,
     "stride_tokens": 448,
@@ -127,3 +153,9 @@ def sound(samples: np.ndarray) -> np.ndarray:
     patches = np.pad(samples, (0, WINDOW - len(samples))).reshape(-1, 128)
     mean = np.tanh(patches @ np.round(_PROJECTION, 6)).sum(axis=0) / len(samples) * 128 + np.round(_BIAS, 6)[0]
     return (mean / np.linalg.norm(mean)).astype(np.float32)
+
+
+def heard(mel: np.ndarray) -> np.ndarray:
+    """What the audio model that takes log-mel answers for a window [1001, 64]: [D]."""
+    projected = mel.mean(axis=0) @ np.round(_PROJECTION[:64], 6)
+    return (projected / np.linalg.norm(projected)).astype(np.float32)

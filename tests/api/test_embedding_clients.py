@@ -16,7 +16,7 @@ EXPECTED = [tiny_embedders.words(text) for text in TEXTS]
 
 async def test_openais_client_gets_vectors(make_settings: MakeSettings) -> None:
     async with on_socket(make_settings()) as served:
-        client = openai.AsyncOpenAI(base_url=f"{served.base_url}v1", api_key="none", max_retries=0)
+        client = openai.AsyncOpenAI(base_url=f"{served.base_url}/v1", api_key="none", max_retries=0)
         async with client:
             default = await client.embeddings.create(model="embeddings", input=TEXTS, user="me")  # as base64
             floats = await client.embeddings.create(model="embeddings", input=TEXTS[0], encoding_format="float")
@@ -35,7 +35,7 @@ async def test_openais_client_gets_vectors(make_settings: MakeSettings) -> None:
 
 async def test_openais_client_reads_our_problems(make_settings: MakeSettings) -> None:
     async with on_socket(make_settings()) as served:
-        client = openai.AsyncOpenAI(base_url=f"{served.base_url}v1", api_key="none", max_retries=0)
+        client = openai.AsyncOpenAI(base_url=f"{served.base_url}/v1", api_key="none", max_retries=0)
         async with client:
             with pytest.raises(openai.NotFoundError) as unknown:
                 await client.embeddings.create(model="text-embedding-3-small", input="a")
@@ -55,12 +55,15 @@ async def test_openais_client_reads_our_problems(make_settings: MakeSettings) ->
 
 
 async def test_langchain_gets_vectors(make_settings: MakeSettings) -> None:
-    async with on_socket(make_settings()) as served:
+    async with on_socket(make_settings()) as served, openai.DefaultAsyncHttpxClient() as http:
         embeddings = langchain_openai.OpenAIEmbeddings(
-            base_url=f"{served.base_url}v1", api_key="none", model="embeddings", check_embedding_ctx_length=False
+            base_url=f"{served.base_url}/v1",
+            api_key="none",
+            model="embeddings",
+            check_embedding_ctx_length=False,
+            http_async_client=http,
         )
         documents = await embeddings.aembed_documents(TEXTS)
         query = await embeddings.aembed_query(TEXTS[1])
-        await embeddings.root_async_client.close() if hasattr(embeddings, "root_async_client") else None
     np.testing.assert_allclose(documents, EXPECTED, atol=1e-5)
     np.testing.assert_allclose(query, EXPECTED[1], atol=1e-5)

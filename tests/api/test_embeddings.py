@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from service.settings import Settings
 from tests import sounds, tiny, tiny_embedders
 from tests.api.conftest import MakeSettings, in_memory
 from tests.tiny_embedders import DIMS, HOP, SAMPLE_RATE, WINDOW
+from tests.unit.test_log_mel import CLAP, reference
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -235,7 +237,7 @@ async def test_the_document_is_what_happens(shared_client: httpx.AsyncClient) ->
             assert parameter["description"]
 
 
-async def test_a_triton_server_does_not_bring_the_tokenizer(tmp_path: Any, make_settings: MakeSettings) -> None:
+async def test_a_triton_server_does_not_bring_the_tokenizer(tmp_path: Path, make_settings: MakeSettings) -> None:
     tiny.build(tmp_path)
     (tmp_path / "text_embedder" / "tokenizer.json").unlink()
     settings = make_settings().model_copy(update={"model_repository": tmp_path})
@@ -244,3 +246,22 @@ async def test_a_triton_server_does_not_bring_the_tokenizer(tmp_path: Any, make_
         await hear(client, pcm(noise(1000)), content_type=PCM)
     assert text.status_code == 503
     assert "tokenizer.json of text_embedder is not in this service's model repository" in text.json()["detail"]
+
+
+async def test_a_model_that_takes_log_mel_is_given_what_clap_hears(tmp_path: Path) -> None:
+    tiny.build(tmp_path)
+    tiny.hear_mel(tmp_path)
+    samples = np.resize(sounds.clip(), 48_000 * 22)
+    content_type = "audio/pcm;rate=48000;encoding=f32le"
+    async with in_memory(create_app(Settings(model_repository=tmp_path))) as client:
+        long = await hear(client, pcm(samples), "?window=true", content_type)
+        short = await hear(client, pcm(samples[:100_000]), content_type=content_type)
+        described = (await client.get("/v1/models/embeddings")).json()["audio"]
+    starts = [0, 240_000, 480_000, 576_000]
+    parts = [samples[start : start + 480_000] for start in starts]
+    windows = long["data"][0]["windows"]
+    assert [window["start_s"] for window in windows] == [0, 5, 10, 12]
+    for window, part in zip(windows, parts, strict=True):
+        np.testing.assert_allclose(window["embedding"], tiny_embedders.heard(reference(part, CLAP)), atol=1e-5)
+    np.testing.assert_allclose(vectors(short)[0], tiny_embedders.heard(reference(samples[:100_000], CLAP)), atol=1e-5)
+    assert (described["frontend"], described["window_s"]) == ("mel", 10)

@@ -42,29 +42,18 @@ class Sound:
 Item = str | list[int] | Sound
 
 
-def read_request(file: BinaryIO) -> EmbeddingsRequest:
-    """Raises PayloadTooLarge, MalformedInput and InvalidInput."""
+def read_request(file: BinaryIO, model: EmbeddingModel) -> tuple[EmbeddingsRequest, list[Item]]:
+    """A body, and the items of its `input`.
+
+    Raises PayloadTooLarge, MalformedInput, ModelNotFound, and InvalidInput naming what is not accepted.
+    """
     data = file.read(MAX_JSON_BYTES + 1)
     if len(data) > MAX_JSON_BYTES:
         raise PayloadTooLarge(f"JSON is read up to {MAX_JSON_BYTES} bytes; long recordings go to /v1/audio/embeddings")
     if sum(data.count(mark) for mark in (b",", b"[", b"{")) > MAX_MARKS:
         raise PayloadTooLarge(f"the JSON has more than {MAX_MARKS} commas and brackets; send fewer items at a time")
-    return parse(EmbeddingsRequest, data)
-
-
-def items(request: EmbeddingsRequest, model: EmbeddingModel) -> list[Item]:
-    """The items of `input`. Raises ModelNotFound, and InvalidInput naming the field that is not accepted."""
-    if request.model != NAME:
-        raise ModelNotFound(f"there is no model {request.model[:64]!r} to embed with; there is {NAME}")
-    if request.dimensions not in (None, model.dims):
-        detail = f"the vectors have {model.dims} dimensions and are not trained to be cut short"
-        raise _refused(detail, "/dimensions")
-    given = request.input
-    if not isinstance(given, list) or _are_ids(given):
-        return [_item(given, "/input", request, model)]
-    if not 1 <= len(given) <= MAX_ITEMS:
-        raise _refused(f"input has {len(given)} items; accepted are 1 to {MAX_ITEMS}", "/input")
-    return [_item(item, f"/input/{index}", request, model) for index, item in enumerate(given)]
+    request = parse(EmbeddingsRequest, data)
+    return request, _items(request, model)
 
 
 @contextmanager
@@ -75,6 +64,19 @@ def about(index: int, root: str = "input") -> Iterator[None]:
     except ServiceError as exc:
         fault = {"pointer": f"/{root}/{index}", "detail": exc.detail}
         raise type(exc)(f"{root} {index}: {exc.detail}", errors=[fault]) from exc
+
+
+def _items(request: EmbeddingsRequest, model: EmbeddingModel) -> list[Item]:
+    if request.model != NAME:
+        raise ModelNotFound(f"there is no model {request.model[:64]!r} to embed with; there is {NAME}")
+    if request.dimensions not in (None, model.dims):
+        raise _refused(f"the vectors have {model.dims} dimensions and are not trained to be cut short", "/dimensions")
+    given = request.input
+    if not isinstance(given, list) or _are_ids(given):
+        return [_item(given, "/input", request, model)]
+    if not 1 <= len(given) <= MAX_ITEMS:
+        raise _refused(f"input has {len(given)} items; accepted are 1 to {MAX_ITEMS}", "/input")
+    return [_item(item, f"/input/{index}", request, model) for index, item in enumerate(given)]
 
 
 def _item(given: Any, pointer: str, request: EmbeddingsRequest, model: EmbeddingModel) -> Item:

@@ -11,7 +11,7 @@ from service.models.embeddings import openapi
 from service.models.embeddings.answers import JSON, encode
 from service.models.embeddings.batch import Embedded, embed
 from service.models.embeddings.embedder import EmbedderDep
-from service.models.embeddings.items import items, read_request
+from service.models.embeddings.items import read_request
 from service.models.embeddings.model import NAME
 from service.models.embeddings.schemas import AudioEmbeddingsOptions
 from service.web.deps import UploadDep, WorkDep
@@ -35,9 +35,8 @@ async def embeddings(upload: UploadDep, embedder: EmbedderDep, work: WorkDep) ->
     OpenAI(base_url="http://localhost:8080/v1", api_key="none").embeddings.create(model="embeddings", input="a dog")
     ```
     """
-    request = await work.run("decode", read_request, upload.file)
-    wanted = await work.run("decode", items, request, embedder.model)
-    embedded = await embed(embedder, wanted)
+    request, items = await work.run("decode", read_request, upload.file, embedder.model)
+    embedded = await embed(embedder, items)
     body = await work.run("encode", encode, embedded, embedder.model, request.encoding_format, request.window)
     return Response(body, media_type=JSON)
 
