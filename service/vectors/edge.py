@@ -139,8 +139,10 @@ class Edge:
         wanted: list[Any] = [] if condition is None else [of_metadata(condition)]
 
         def nearest_windows(limit: int, without: Sequence[str]) -> list[Window]:
-            conditions = qdrant.Filter(must=wanted, must_not=[any_of(without)])
-            request = qdrant.QueryRequest(limit=limit, query=query, filter=conditions, with_payload=True)
+            conditions = qdrant.Filter(must=wanted, must_not=[any_of(without)] if without else None)
+            request = qdrant.QueryRequest(
+                limit=limit, query=query, filter=conditions if wanted or without else None, with_payload=True
+            )
             return [window(point.payload or {}, sign * point.score) for point in shard.query(request)]
 
         return nearest_items(nearest_windows, k, matches)

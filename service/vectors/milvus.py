@@ -33,6 +33,7 @@ _METRICS = {"cosine": "COSINE", "dot": "IP", "euclid": "L2"}
 _MAX_ID_BYTES = 2048
 _HNSW = {"M": 16, "efConstruction": 200}
 _MIN_EF = 128
+_CONNECT_S = 5.0
 _PER_CALL = 512  # rows; a message to the server is at most 64 MB
 
 
@@ -145,7 +146,7 @@ class Milvus:
     def _client(self) -> MilvusClient:
         with self._connecting:
             if self._connected is None:
-                self._connected = MilvusClient(self._url, timeout=self._timeout_s)
+                self._connected = MilvusClient(self._url, timeout=min(_CONNECT_S, self._timeout_s))
             return self._connected
 
     def _count(self, name: str, expression: str) -> int:

@@ -26,6 +26,7 @@ class Store:
         self._make, self._call = pool, call
         self._max_queued, self._deadline_s = max_queued, deadline_s
         self._pool: Executor | None = None
+        self._starting = asyncio.Lock()
         self._queued = 0
 
     async def run(self, method: Callable[Concatenate[Engine, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -52,14 +53,18 @@ class Store:
         if pool is not None:
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
+    async def _started(self) -> Executor:
+        async with self._starting:
+            if self._pool is None:
+                pool = self._make()
+                await asyncio.to_thread(pool.submit, int)  # the first submission starts a process, which takes a while
+                self._pool = pool
+            return self._pool
+
     async def _run(self, method: str, args: Sequence[Any]) -> Any:
-        if self._pool is None:
-            self._pool = self._make()
-        pool = self._pool
+        pool = await self._started()
         try:
-            # from a thread, as the first submission starts a process
-            future = await asyncio.to_thread(pool.submit, self._call, method, *args)
-            return await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(pool.submit(self._call, method, *args))
         except BrokenExecutor as exc:
             if self._pool is pool:
                 self._pool = None
