@@ -131,6 +131,16 @@ async def test_vectors_of_any_model_come_with_ranges_and_are_found_by_vector(cli
     assert second["matches"][0].keys() == {"window", "score"}
 
 
+async def test_a_collection_that_has_the_space_s_name_and_other_dimensions_takes_no_text(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.delete(OTHER)
+    assert (await client.put(OTHER, json={"dims": 4, "space_id": tiny_embedders.SPACE_ID})).status_code == 200
+    refused = await client.post(f"{OTHER}/items", json={"items": [{"id": "a", "text": "a dog"}]})
+    assert problem(refused) == (409, "space-mismatch")
+    assert "4 dimensions" in refused.json()["detail"]
+
+
 async def test_items_are_read_replaced_and_deleted(client: httpx.AsyncClient) -> None:
     def item(name: str, **metadata: Any) -> dict[str, Any]:
         return {"id": name, "vector": [1, 2, 3, 4], "metadata": metadata}

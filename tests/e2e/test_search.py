@@ -141,7 +141,6 @@ def test_a_running_service_owns_the_store_and_is_asked_by_its_address(
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["search", "a dog"], 1, "there is no collection yet"),
         (["search", "a dog", "--collection", "none"], 1, "There is no collection 'none'"),
         (["search", "a dog", "--filter", "{"], 2, "--filter is no JSON"),
         (["search", "a dog", "--url", "http://127.0.0.1:9"], 1, "does not answer"),

@@ -75,8 +75,7 @@ class Collections:
             return await self.work.run("decode", _read_items, request.items, collection)
         if any(brought):
             raise InvalidInput("the items of a request either bring their vectors or are embedded here, all of them")
-        embedder = await self.embedder()
-        check_space(collection, embedder.space_id, "the service's models")
+        embedder = await self._embedder_of(collection)
         metadata = [read_metadata(item.metadata, f"/items/{n}/metadata") for n, item in enumerate(request.items)]
         contents = [item.text if item.text is not None else _sound(item.audio or "") for item in request.items]
         embedded = await embed(embedder, contents, "items")
@@ -84,8 +83,7 @@ class Collections:
 
     async def item(self, collection: Collection, id: str, upload: Upload, metadata: dict[str, Value]) -> Item:  # noqa: A002
         """An item from its file: a recording, or a text."""
-        embedder = await self.embedder()
-        check_space(collection, embedder.space_id, "the service's models")
+        embedder = await self._embedder_of(collection)
         if upload.content_type.partition(";")[0].strip().lower() == _TEXT:
             text = await self.work.run("decode", read_text, upload)
             (embedded,) = await embed(embedder, [text], "text")
@@ -98,17 +96,26 @@ class Collections:
         if request.vector is not None:
             check_space(collection, request.space_id, "/space_id")
             return await self.work.run("decode", read_vector, request.vector, collection, "/vector")
-        embedder = await self.embedder()
-        check_space(collection, embedder.space_id, "the service's models")
+        embedder = await self._embedder_of(collection)
         content = request.text if request.text is not None else _sound(request.audio or "")
         (embedded,) = await embed(embedder, [content], "query")
         return embedded.pooled
 
     async def sound(self, collection: Collection, upload: Upload) -> NDArray[np.float32]:
         """The vector [D] of a recording to look for."""
+        embedder = await self._embedder_of(collection)
+        return (await self._recording(embedder, upload)).pooled
+
+    async def _embedder_of(self, collection: Collection) -> Embedder:
+        """Raises SpaceMismatch where the collection is of another model, or says so of another number of dimensions."""
         embedder = await self.embedder()
         check_space(collection, embedder.space_id, "the service's models")
-        return (await self._recording(embedder, upload)).pooled
+        if collection.dims != embedder.dims:
+            raise SpaceMismatch(
+                f"Collection {collection.name!r} holds vectors of {collection.dims} dimensions; the service's models: "
+                f"{embedder.dims}."
+            )
+        return embedder
 
     async def _recording(self, embedder: Embedder, upload: Upload) -> Embedded:
         audio = await self.work.run(
