@@ -121,8 +121,7 @@ class Embedder:
         async with aclosing(in_order(batches, embed, self.work.settings.max_inflight_windows)) as embedded:
             async for indices, embedding in embedded:
                 rows[indices] = embedding
-        remaining = iter(rows)
-        return [self._text([(window, next(remaining)) for window in text]) for text in texts]
+        return await self.work.run("postprocess", _pooled, texts, rows)
 
     def audio(self, audio: AudioStream) -> AudioEmbedding:
         """A recording, which is closed at the end. Its iteration raises what `SoundWindows.read` and a backend do."""
@@ -152,19 +151,24 @@ class Embedder:
     def _windows_of_texts(self, texts: Sequence[str]) -> list[list[TokenWindow]]:
         return list(self.model.text.vocabulary().windows(texts))
 
-    def _text(self, windows: Sequence[tuple[TokenWindow, NDArray[np.float32]]]) -> TextEmbedding:
-        pool = Pool(self.dims)
-        for window, vector in windows:
-            pool.add(vector, weight=len(window.ids))
-        parts = [TextWindow(window.char_start, window.char_end, len(window.ids), vector) for window, vector in windows]
-        return TextEmbedding(parts, pool.vector)
-
     async def _infer(self, model: str, inputs: Tensors) -> NDArray[np.float32]:
         work = self.work
         deadline = asyncio.get_running_loop().time() + work.settings.deadline_s
         with work.trace.stage("infer"):
             outputs = await work.backend.infer(model, inputs, ["embedding"], deadline=deadline)
         return vectors(outputs["embedding"])
+
+
+def _pooled(texts: Sequence[Sequence[TokenWindow]], rows: NDArray[np.float32]) -> list[TextEmbedding]:
+    """rows [N, D]: the vectors of all windows of all texts."""
+    found, vector = [], iter(rows)
+    for text in texts:
+        windows = [TextWindow(window.char_start, window.char_end, len(window.ids), next(vector)) for window in text]
+        pool = Pool(rows.shape[1])
+        for window in windows:
+            pool.add(window.vector, weight=window.num_tokens)
+        found.append(TextEmbedding(windows, pool.vector))
+    return found
 
 
 async def _each(batches: Iterable[TokenBatch]) -> AsyncGenerator[TokenBatch, None]:

@@ -16,7 +16,7 @@ from service.models.embeddings.schemas import MAX_ITEMS, AudioItem, EmbeddingsRe
 from service.web.parsing import check, parse
 
 MAX_JSON_BYTES = 16 << 20
-MAX_MARKS = 1 << 20  # a value of JSON takes up to a hundred times its text in memory
+MAX_MARKS = 1 << 19  # a value of JSON takes up to a hundred times its text in memory
 
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[\w.+-]+)*);base64,", re.ASCII)
 _SPACE = str.maketrans("", "", " \t\r\n")
