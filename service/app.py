@@ -15,6 +15,7 @@ from service import models
 from service.backends.auto import create
 from service.offload import Offload
 from service.settings import Settings
+from service.vectors import auto as vector_engines
 from service.web import docs, problems, system
 from service.web.body import BodyLimit
 from service.web.capability import Capability
@@ -53,13 +54,15 @@ def create_app(settings: Settings) -> FastAPI:
         slow = Offload(workers=1, max_queued=settings.max_queued_slow_jobs)
         started = asyncio.create_task(backend.start())
         streams = asyncio.Semaphore(settings.max_streams)
-        app.state.runtime = Runtime(settings, backend, offload, slow, metrics, capabilities, started, streams)
+        vectors = vector_engines.create(settings)
+        app.state.runtime = Runtime(settings, backend, offload, slow, metrics, capabilities, started, streams, vectors)
         try:
             yield
         finally:
             started.cancel()
             await asyncio.wait({started})
             await backend.close()
+            await vectors.close()
             await asyncio.to_thread(offload.close)
             await asyncio.to_thread(slow.close)
 

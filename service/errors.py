@@ -3,7 +3,11 @@
 ServiceError
 ├── MalformedInput      400  the bytes claim a format and break its rules
 ├── ModelNotFound       404  no such model in the repository
+├── CollectionNotFound  404  no such collection of vectors
+├── ItemNotFound        404  no such item in the collection
 ├── ModelMismatch       409  tokens of another version of the model
+├── CollectionExists    409  a collection of that name, and of another kind
+├── SpaceMismatch       409  vectors of another space
 ├── PayloadTooLarge     413  more than we accept
 ├── UnsupportedMedia    415  no format that we read
 ├── InvalidInput        422  readable, but outside what the model accepts
@@ -47,10 +51,34 @@ class ModelNotFound(ServiceError):
     title = "There is no such model"
 
 
+class CollectionNotFound(ServiceError):
+    status = 404
+    slug = "collection-not-found"
+    title = "There is no such collection"
+
+
+class ItemNotFound(ServiceError):
+    status = 404
+    slug = "item-not-found"
+    title = "There is no such item"
+
+
 class ModelMismatch(ServiceError):
     status = 409
     slug = "model-mismatch"
     title = "The tokens belong to another version of the model"
+
+
+class CollectionExists(ServiceError):
+    status = 409
+    slug = "collection-exists"
+    title = "There is such a collection already, and it is of another kind"
+
+
+class SpaceMismatch(ServiceError):
+    status = 409
+    slug = "space-mismatch"
+    title = "The vectors belong to another space"
 
 
 class PayloadTooLarge(ServiceError):

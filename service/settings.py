@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,15 @@ class Settings(BaseSettings):
         "the instances of a model share the cores.",
     )
 
+    vector_store: Path = Field(
+        Path("vectors"), description="Folder of the collections that search is in; made when it is first needed."
+    )
+    vector_url: str | None = Field(
+        None,
+        description="http(s)://host:port of a Milvus server to keep the collections on. Unset: in the folder "
+        "`vector_store`, which one process at a time can have open.",
+    )
+
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")
     body_timeout_s: float = Field(
         60.0,
@@ -42,6 +52,9 @@ class Settings(BaseSettings):
     stream_idle_s: float = Field(30.0, gt=0, description="A stream whose client is silent for longer is closed.")
     max_streams: int = Field(64, ge=1, description="Streams that may be open at once; then 503.")
     max_audio_s: float = Field(3600.0, gt=0, description="Longest audio in one request.")
+    max_embedding_audio_s: float = Field(
+        14_400.0, gt=0, description="Longest audio to embed in one request; a model may take less."
+    )
     max_images: int = Field(32, ge=1, description="Pictures in one request; a model may take fewer.")
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Largest picture; a PNG or WebP takes four bytes of memory a pixel to decode."
@@ -57,6 +70,13 @@ class Settings(BaseSettings):
     max_inflight_windows: int = Field(8, ge=1, description="Windows of one request inside the backend at once.")
 
     shutdown_grace_s: float = Field(30.0, ge=0, description="How long requests in flight may take after SIGTERM.")
+
+    @field_validator("vector_url")
+    @classmethod
+    def _server(cls, value: str | None) -> str | None:
+        if value and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
+            raise ValueError(f"{value!r} is not http(s)://host:port of a Milvus server")
+        return value or None
 
     @field_validator("triton_url")
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.milvus.server import MilvusServer
 from tests.node import install
 from tests.tritonserver.server import TritonServer
 
@@ -29,6 +30,17 @@ def tritonserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTrit
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """The real Milvus server."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        pytest.skip("the Milvus wheel is for linux x86_64")
+    server = MilvusServer(tmp_path_factory.mktemp("milvus"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

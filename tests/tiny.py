@@ -1,7 +1,8 @@
 """A model repository of the real shape with graphs of a few nodes: it is built in milliseconds and its sums are known.
 
 The encoder's token is the mean level of a patch (8 frames x 32 bins) in 18 bits, the decoder paints patches of that
-level, and the vocoder plays a fixed carrier at each frame's mean level. `tests.tiny_maps` is the room model.
+level, and the vocoder plays a fixed carrier at each frame's mean level. `tests.tiny_maps` is the room model, and
+`tests.tiny_embedders` are those of text and sound.
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import onnx
 import onnx.parser
 
-from tests import tiny_maps
+from tests import tiny_embedders, tiny_maps
 
 DIGEST = "5eed" * 16
 BATCH = 8
@@ -123,6 +124,18 @@ _MODELS = {
         tiny_maps.OUTPUTS,
         tiny_maps.PARAMETERS | {"weights_digest": DIGEST},
     ),
+    "audio_embedder": (
+        tiny_embedders.AUDIO,
+        tiny_embedders.AUDIO_INPUTS,
+        tiny_embedders.OUTPUTS,
+        tiny_embedders.AUDIO_PARAMETERS | {"weights_digest": DIGEST},
+    ),
+    "text_embedder": (
+        tiny_embedders.TEXT,
+        tiny_embedders.TEXT_INPUTS,
+        tiny_embedders.OUTPUTS,
+        tiny_embedders.TEXT_PARAMETERS | {"weights_digest": DIGEST},
+    ),
 }
 
 
@@ -134,6 +147,8 @@ def build(path: Path, *models: str) -> Path:
         (folder / "1").mkdir(parents=True)
         onnx.save(onnx.parser.parse_model(graph), folder / "1" / "model.onnx")
         (folder / "config.pbtxt").write_text(_config(name, inputs, outputs, parameters))
+        if name == "text_embedder":
+            (folder / "tokenizer.json").write_text(tiny_embedders.TOKENIZER)
     return path
 
 
@@ -146,6 +161,14 @@ def _config(name: str, inputs: list[tuple[str, ...]], outputs: list[tuple[str, .
     lines += ["dynamic_batching { default_queue_policy { max_queue_size: 64 } }", "instance_group { count: 1 }"]
     lines += [f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}' for key, value in parameters.items()]
     return "\n".join(lines) + "\n"
+
+
+def hear_mel(path: Path) -> None:
+    """Replaces the audio embedder by one that takes log-mel, as CLAP does."""
+    parameters = tiny_embedders.MEL_PARAMETERS | {"weights_digest": DIGEST}
+    config = _config("audio_embedder", tiny_embedders.MEL_INPUTS, tiny_embedders.OUTPUTS, parameters)
+    (path / "audio_embedder" / "config.pbtxt").write_text(config)
+    onnx.save(onnx.parser.parse_model(tiny_embedders.MEL), path / "audio_embedder" / "1" / "model.onnx")
 
 
 def break_vocoder(path: Path) -> None:

@@ -29,6 +29,10 @@ TritonUrl = Annotated[
         show_default=False,
     ),
 ]
+Url = Annotated[
+    str | None,
+    typer.Option(help="A running service to ask. Without it the work is done right here.", show_default=False),
+]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default=False)]
 
 
@@ -100,6 +104,52 @@ def detokenize(
 
     settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
     raise typer.Exit(files.detokenize(settings, paths, out, audio_format, force))
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="Searched for audio and text files.", exists=True, file_okay=False)],
+    collection: Annotated[str, typer.Option(help="Made if there is none of this name.")],
+    force: Annotated[bool, typer.Option("--force", help="Write again what is already there.")] = False,
+    url: Url = None,
+    model_repository: Repository = None,
+    triton_url: TritonUrl = None,
+) -> None:
+    """Embed the recordings and texts of a folder into a collection, to be found by `auricle search`.
+
+    A file that is there already, of the same size and time, is skipped, so an interrupted run goes on where it stopped.
+    A file that cannot be read is reported at the end and stops nothing; the exit code is then 1.
+
+        auricle index recordings/ --collection recordings
+    """
+    from service.cli import environment, search
+
+    settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
+    raise typer.Exit(search.index(settings, url, folder, collection, force))
+
+
+@app.command("search")
+def find(
+    query: Annotated[str, typer.Argument(help="What to look for, in words; or an audio file that sounds like it.")],
+    collection: Annotated[
+        str | None, typer.Option(help="Which one to look in.", show_default="the only one there is")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Items to show.", min=1, max=100)] = 10,
+    matching: Annotated[
+        str | None, typer.Option("--filter", help='On metadata, as JSON: \'{"speaker": "anna"}\'.', show_default=False)
+    ] = None,
+    url: Url = None,
+    model_repository: Repository = None,
+    triton_url: TritonUrl = None,
+) -> None:
+    """Find recordings and texts, and the times in them, by a sentence or by a sound.
+
+    auricle search "a dog barks"
+    """
+    from service.cli import environment, search
+
+    settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
+    raise typer.Exit(search.search(settings, url, query, collection, k, matching))
 
 
 def main() -> None:

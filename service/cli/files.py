@@ -134,22 +134,22 @@ async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: st
     backend = create(each)
     offload = Offload(each.preprocess_workers, max_queued=2 * together)
     queue = iter(jobs.items())
-    with _progress() as progress:
-        bar = progress.add_task(title, total=len(jobs))
+    with progress() as bars:
+        bar = bars.add_task(title, total=len(jobs))
 
         async def work(codec: Codec) -> None:
             for target, source in queue:
                 try:
                     if await codec.work.offload.run(done, codec, target):
                         report.skipped += 1
-                        progress.advance(bar)
+                        bars.advance(bar)
                         continue
                     with source.open("rb") as reader, _atomic(target) as writer:
                         await convert(codec, reader, writer)
                     report.done += 1
                 except (ServiceError, OSError) as exc:
                     report.failed[source] = str(exc)
-                progress.advance(bar)
+                bars.advance(bar)
 
         try:
             await backend.start()
@@ -164,7 +164,7 @@ async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: st
     return report
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -12,6 +12,7 @@ from service.backends.base import Backend
 from service.errors import Overloaded
 from service.offload import Offload
 from service.settings import Settings
+from service.vectors.store import Store
 from service.web.body import Upload, scratch, upload
 from service.web.capability import Capability
 from service.web.metrics import Metrics
@@ -30,6 +31,7 @@ class Runtime:
     capabilities: tuple[Capability, ...]
     started: asyncio.Task[None]  # ends when every model is loaded and warm
     streams: asyncio.Semaphore  # a place for each stream that may be open
+    vectors: Store
 
 
 def _runtime(connection: HTTPConnection) -> Runtime:

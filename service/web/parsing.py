@@ -1,11 +1,11 @@
 """JSON and form fields from outside to pydantic models, with our errors."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from service.errors import InvalidInput, MalformedInput
+from service.errors import InvalidInput, MalformedInput, PayloadTooLarge
 from service.web.problems import faults
 
 M = TypeVar("M", bound=BaseModel)
@@ -22,6 +22,19 @@ def parse(model: type[M], data: bytes | str) -> M:
         if errors[0]["type"] == "json_invalid":
             raise MalformedInput(f"The JSON is damaged: {errors[0]['msg']}.") from exc
         raise _invalid(exc) from exc
+
+
+def read_json(model: type[M], file: BinaryIO, max_bytes: int, max_marks: int) -> M:
+    """Raises PayloadTooLarge beyond so many bytes, or commas and brackets; and what `parse` does.
+
+    A value of JSON takes up to a hundred times its text in memory, and reading it holds the interpreter's lock.
+    """
+    data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise PayloadTooLarge(f"JSON is read up to {max_bytes} bytes here")
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > max_marks:
+        raise PayloadTooLarge(f"the JSON has more than {max_marks} commas and brackets; send less at a time")
+    return parse(model, data)
 
 
 def check(model: type[M], values: Mapping[str, Any], root: str) -> M:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse
@@ -24,6 +24,7 @@ MEDIA_TYPE = "application/problem+json"
 _PARTING_S = 1.0
 
 HANDLED = (ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError)
+OPENAI = "openai"  # the tag of routes that OpenAI's clients call
 HIDDEN = "The failure is in the service's log under this request id."
 
 
@@ -32,6 +33,15 @@ class Fault(BaseModel):
 
     pointer: str = Field(description="Where: a JSON pointer into the body, or `/query/<parameter>`.")
     detail: str
+
+
+class OpenAIError(BaseModel):
+    """The same problem as OpenAI's clients read it."""
+
+    message: str
+    type: Literal["invalid_request_error", "server_error"]
+    param: str | None = Field(description="The member of the request that is at fault, where it is one.")
+    code: str = Field(description="The slug, with underscores.", examples=["model_not_found"])
 
 
 class Problem(BaseModel):
@@ -43,6 +53,7 @@ class Problem(BaseModel):
     detail: str
     request_id: str = Field(description="The value of X-Request-Id, to quote when asking about this answer.")
     errors: list[Fault] | None = None
+    error: OpenAIError | None = Field(default=None, description=f"On routes with the tag `{OPENAI}`.")
 
 
 def problem(error: Exception, request_id: str) -> Problem:
@@ -85,6 +96,15 @@ def faults(errors: Iterable[Any], root: str = "") -> list[dict[str, Any]]:
     ]
 
 
+def _for_openai(body: Problem) -> OpenAIError:
+    return OpenAIError(
+        message=body.detail,
+        type="server_error" if body.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error",
+        param=body.errors[0].pointer.strip("/").partition("/")[0] if body.errors else None,
+        code=body.type.rpartition(":")[2].replace("-", "_"),
+    )
+
+
 def headers(error: Exception) -> dict[str, str]:
     """The header fields that go with the problem."""
     if isinstance(error, ServiceError) and error.retry_after is not None:
@@ -98,6 +118,8 @@ async def answer(connection: Any, error: Exception) -> Any:
     """The one exception handler: a Response to a Request; a WebSocket gets the problem and is closed."""
     trace = connection.state.trace
     body = problem(error, trace.request_id)
+    if OPENAI in getattr(connection.scope.get("route"), "tags", ()):
+        body.error = _for_openai(body)
     trace.problem = body.type.rpartition(":")[2]
     if body.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request failed", exc_info=error, extra={"fields": {"request_id": trace.request_id}})

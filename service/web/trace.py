@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-STAGES = ("decode", "preprocess", "infer", "postprocess", "encode")
+STAGES = ("decode", "preprocess", "infer", "store", "postprocess", "encode")
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._~:/+=-]{1,128}")
 

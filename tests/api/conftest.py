@@ -31,7 +31,7 @@ def make_settings(request: pytest.FixtureRequest, repository: Path) -> MakeSetti
         return lambda **options: Settings(port=0, model_repository=repository, **options)
     start: StartTriton = request.getfixturevalue("tritonserver")
     server = start(repository)
-    return lambda **options: Settings(port=0, triton_url=server.url, **options)
+    return lambda **options: Settings(port=0, triton_url=server.url, model_repository=repository, **options)
 
 
 @asynccontextmanager

@@ -19,7 +19,14 @@ async def test_probes_tell_that_the_service_is_alive_and_ready(client: httpx.Asy
     assert (await client.get("/livez")).json() == {"status": "live"}
     ready = await client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json()["models"] == ["acoustic_maps", "tokenizer_decoder", "tokenizer_encoder", "vocoder"]
+    assert ready.json()["models"] == [
+        "acoustic_maps",
+        "audio_embedder",
+        "text_embedder",
+        "tokenizer_decoder",
+        "tokenizer_encoder",
+        "vocoder",
+    ]
 
 
 async def test_an_empty_repository_is_alive_and_says_what_is_missing(tmp_path: Path) -> None:
@@ -30,6 +37,8 @@ async def test_an_empty_repository_is_alive_and_says_what_is_missing(tmp_path: P
     assert answer.headers["retry-after"] == "5"
     assert {fault["pointer"] for fault in answer.json()["errors"]} == {
         "/models/acoustic_maps",
+        "/models/audio_embedder",
+        "/models/text_embedder",
         "/models/tokenizer_encoder",
         "/models/tokenizer_decoder",
     }

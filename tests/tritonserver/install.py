@@ -24,7 +24,7 @@ def cache() -> Path:
 
 def wheel() -> Path:
     """The folder of the unpacked wheel."""
-    return once(cache() / WHEEL.replace("==", "-"), lambda folder: _pip_install(WHEEL, folder))
+    return once(cache() / WHEEL.replace("==", "-"), lambda folder: pip_install(WHEEL, folder))
 
 
 def stub_python() -> Path:
@@ -36,14 +36,14 @@ def stub_python() -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         site_packages = folder / "lib" / version / "site-packages"
-        _pip_install(STUB_NUMPY, site_packages)
+        pip_install(STUB_NUMPY, site_packages)
         lines = [f"import site; site.addsitedir({path!r})" for path in packages]
         (site_packages / "_outer.pth").write_text("\n".join(lines) + "\n")
 
     return once(cache() / f"stub-{key}", build) / "bin" / "python3"
 
 
-def _pip_install(requirement: str, folder: Path) -> None:
+def pip_install(requirement: str, folder: Path) -> None:
     pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["uv", "pip"]
     quiet = [*pip, "install", "--quiet", "--no-deps", "--target", str(folder), requirement]
     subprocess.run(quiet, check=True)

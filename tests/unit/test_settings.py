@@ -39,3 +39,14 @@ def test_anything_else_is_refused_by_name(url: str) -> None:
 
 def test_an_empty_triton_address_is_none() -> None:
     assert Settings(triton_url="").triton_url is None
+
+
+@pytest.mark.parametrize("url", ["http://localhost:19530", "https://vectors.example"])
+def test_a_vector_server_is_named_by_its_url(url: str) -> None:
+    assert Settings(vector_url=url).vector_url == url
+
+
+@pytest.mark.parametrize("url", ["localhost:19530", "http://", "vectors.db"])
+def test_anything_else_is_no_vector_server(url: str) -> None:
+    with pytest.raises(ValidationError, match="is not http"):
+        Settings(vector_url=url)

@@ -1,0 +1,1 @@
+"""Vector stores: collections of items, each with the vectors of its windows, that a search finds by nearness."""
