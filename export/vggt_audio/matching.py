@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from export.vggt_audio.loss import masked_mean
 from export.vggt_audio.poses import decode_poses
 
 Projections = tuple[Tensor, Tensor]
@@ -38,15 +38,19 @@ def correspondences(batch: Mapping[str, Tensor], patch_size: int) -> Tensor:
 
 
 def matching_loss(queries: Tensor, keys: Tensor, wanted: Tensor) -> Tensor:
-    """Cross entropy of attention within each other view against `correspondences` [B, S, N, S]; 0 without any."""
+    """Cross entropy of attention against `correspondences` [B, S, N, S]: all of it should be on the patches of other
+    views that show the same, however many there are, and none on the patch itself. 0 without any."""
     views, patches = wanted.shape[1:3]
-    q, k = (x.float().unflatten(2, (views, -1))[:, :, :, -patches:] for x in (queries, keys))
-    likeness = torch.einsum("bhsnd,bhtmd->bhsntm", q, k) / q.shape[-1] ** 0.5
-    wanted = wanted[:, None].expand(likeness.shape[:-1])
+    tokens = queries.shape[2] // views
+    q = queries.float().unflatten(2, (views, tokens))[:, :, :, -patches:]
+    likeness = torch.einsum("bhsnd,bhkd->bhsnk", q, keys.float()) / q.shape[-1] ** 0.5
     known = wanted != NOWHERE
-    if not known.any():
-        return likeness.sum() * 0
-    return F.cross_entropy(likeness[known], wanted[known])
+    at = torch.arange(views, device=wanted.device) * tokens + tokens - patches + wanted.clamp(min=0)
+    right = likeness.gather(4, at[:, None].expand(*likeness.shape[:4], views))
+    matched = known.any(dim=-1)
+    right = right.masked_fill((~known & matched[..., None])[:, None], -torch.inf)
+    cost = likeness.logsumexp(dim=-1) - right.logsumexp(dim=-1)
+    return masked_mean(cost, matched[:, None].expand_as(cost))
 
 
 def places_in_first(wanted: Tensor, columns: int) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,13 @@
 """Patches of two views that show the same place are found, and attention that looks there costs nothing."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from export.vggt_audio.dataset import GeneratedScenes, Shape
-from export.vggt_audio.matching import NOWHERE, correspondences, matching_loss
+from export.vggt_audio.matching import NOWHERE, correspondences, matching_loss, places_in_first
 from export.vggt_audio.scenes import Generator
 from tests.papered import papers
 
@@ -46,14 +48,28 @@ def test_what_is_hidden_or_outside_has_no_match(batch: Batch, matches: Tensor) -
 def test_attention_that_knows_where_costs_nothing(matches: Tensor) -> None:
     scenes, views, patches, _ = matches.shape
     special = 5
-    keys = torch.zeros(scenes, views, special + patches, patches)
-    keys[:, :, special:] = torch.eye(patches)
+    keys = torch.zeros(scenes, views, special + patches, views * patches)
+    keys[:, :, special:] = torch.eye(views * patches).unflatten(0, (views, patches))
     scene, view, patch, other = (index[:1] for index in torch.nonzero(matches != NOWHERE, as_tuple=True))
     wanted = torch.full_like(matches, NOWHERE)
     wanted[scene, view, patch, other] = matches[scene, view, patch, other]
     queries = torch.zeros_like(keys)
-    queries[scene, view, special + patch] = 200 * torch.eye(patches)[wanted[scene, view, patch, other]]
-    flat = [x.flatten(1, 2)[:, None] for x in (queries, keys)]
-    assert matching_loss(flat[0], flat[1], wanted) < 1e-4
-    blind = matching_loss(torch.zeros_like(flat[0]), flat[1], wanted)
-    assert blind.item() == pytest.approx(torch.tensor(float(patches)).log().item(), rel=1e-4)
+    place = other * patches + wanted[scene, view, patch, other]
+    queries[scene, view, special + patch] = 400 * torch.eye(views * patches)[place]
+    q, k = (x.flatten(1, 2)[:, None].requires_grad_() for x in (queries, keys))
+    cost = matching_loss(q, k, wanted)
+    assert cost < 1e-4
+    cost.backward()
+    assert q.grad is not None
+    assert q.grad.isfinite().all()
+    blind = matching_loss(torch.zeros_like(q), k, wanted)
+    assert blind.item() == pytest.approx(math.log(views * (special + patches)), rel=1e-4)
+
+
+def test_places_in_the_first_view_run_from_edge_to_edge() -> None:
+    wanted = torch.full((1, 2, 6, 2), NOWHERE)
+    wanted[0, 1, :, 0] = torch.tensor([0, 2, 4, NOWHERE, 5, 3])
+    at, known = places_in_first(wanted, columns=3)
+    assert known.tolist() == [[[False] * 6, [True, True, True, False, True, True]]]
+    expected = [[-2 / 3, -0.5], [2 / 3, -0.5], [0, 0.5], [2 / 3, 0.5], [-2 / 3, 0.5]]
+    torch.testing.assert_close(at[0, 1][known[0, 1]], torch.tensor(expected))
