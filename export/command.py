@@ -101,7 +101,8 @@ def _choose(names: list[str], preset: str | None, own: Weights | None) -> list[t
         fitting = entries if names else [entry for entry in entries if entry.config_type.__name__ == own.kind]
         return [(entry, own, False) for entry in fitting]
     if preset is None:
-        return [(entry, _shipped(entry), True) for entry in entries]
+        ready = entries if names else [entry for entry in entries if _shipped_path(entry).exists()]
+        return [(entry, _shipped(entry), True) for entry in ready]
     fitting = [entry for entry in entries if preset in entry.presets]
     if len(fitting) < max(1, len(names)):
         presets = "; ".join(f"{entry.model} has {', '.join(entry.presets)}" for entry in entries)

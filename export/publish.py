@@ -14,6 +14,7 @@ from export.contract import (
     ModelConfig,
     check_answer,
     check_parameters,
+    parameters,
     parse_config,
     warmup_inputs,
     with_parameters,
@@ -83,7 +84,7 @@ def publish(
 
         report("writing")
         files = sorted(staging.iterdir(), reverse=True)  # what a file refers to before the file
-        _write(staging, configs, folder)
+        _write(staging, reference.files | configs, folder)
         (folder / VERSION).mkdir(exist_ok=True)
         for file in files:
             file.replace(folder / VERSION / file.name)
@@ -120,6 +121,8 @@ def _configs(entry: Entry, owned: dict[str, str], *, shipped: bool) -> dict[str,
     if missing:
         raise ExportError(f"no contract to export against: {folder} lacks {', '.join(sorted(missing))}")
     if not shipped:
+        stated = parameters(parse_config(texts["config.pbtxt"]))
+        owned |= {"licence": "unknown"} if "licence" in stated else {}
         return {name: with_parameters(text, owned) for name, text in texts.items()}
     for text in texts.values():
         check_parameters(parse_config(text), owned)
