@@ -1,0 +1,113 @@
+"""What the optimizer sees: both towers, the temperatures, and what is minimised."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from export.training.distributed import Process
+from export.vatt.bank import Bank
+from export.vatt.bert import Bert
+from export.vatt.dataset import Batch
+from export.vatt.loss import Negatives, Temperature, cosine_distance, shared, symmetric_nce
+from export.vatt.model import Vatt
+
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms, and what is left out of them. `words` and `sounds` are contrasted, the others regressions."""
+
+    words: float  # audio against text, in the coarse space
+    sounds: float  # a recording against itself played otherwise, in the fine space
+    meaning: float  # audio towards what the teacher says of its text
+    distil: float  # text towards what the teacher says of it
+    modality_dropout: float  # share of recordings, and of texts, that a step takes for ones without a partner
+    drop_token: float  # share of audio tokens that are left out
+
+
+class Trainee(nn.Module):
+    """A batch -> the terms to minimise. A text tower that is not trained reads each text once."""
+
+    def __init__(
+        self, model: Vatt, teacher: Bert | None, weights: Weights, process: Process, *, bank: int, bag: int, bf16: bool
+    ) -> None:
+        super().__init__()
+        self.model, self.weights, self.process, self.bf16 = model, weights, process, bf16
+        self.words_temperature, self.sounds_temperature = Temperature(), Temperature()
+        self.audio_bank, self.text_bank = Bank(bank, model.config.dims, bag), Bank(bank, model.config.dims, 1)
+        self.teacher = [teacher]  # in a list: it is not trained, and no part of a checkpoint
+        self.frozen = not any(parameter.requires_grad for parameter in model.text.parameters())
+        self.read: dict[int, Tensor] = {}  # by the text's number
+
+    def forward(self, batch: Batch) -> Terms:
+        """`batch` is one of `AudioTextBatches`."""
+        weights, terms = self.weights, {}
+        with torch.autocast(batch["waveform"].device.type, torch.bfloat16, enabled=self.bf16):
+            heard = self.model.encode_audio(batch["waveform"], batch["valid_samples"], weights.drop_token)
+            read = self._read(batch)
+            text = self.model.project_text(read)
+            if weights.sounds:
+                other = self.model.encode_audio(
+                    batch["other_waveform"], batch["other_valid_samples"], weights.drop_token
+                )
+        bags, numbers = batch["bag"], batch["text"][:, None]
+        terms["words"] = weights.words * self._words(heard.coarse, text, bags, numbers)
+        if weights.sounds:
+            alike = torch.eye(len(bags), dtype=torch.bool, device=bags.device)
+            none = self._negatives(heard.fine[:0], bags[:0], bags)
+            terms["sounds"] = weights.sounds * symmetric_nce(
+                heard.fine, other.fine, alike, self.sounds_temperature(), none, none
+            )
+        target = self._teach(batch, read)
+        if weights.meaning:
+            drawn = len(text) // len(bags)
+            terms["meaning"] = weights.meaning * cosine_distance(heard.coarse.repeat_interleave(drawn, dim=0), target)
+        if weights.distil and not self.frozen:
+            terms["distil"] = weights.distil * cosine_distance(text, target)
+        return terms
+
+    def _words(self, audio: Tensor, text: Tensor, bags: Tensor, numbers: Tensor) -> Tensor:
+        """Audio [B, D] against text [M, D], those of other processes, and those of past steps."""
+        kept_audio, kept_text = (
+            torch.rand(len(x), device=x.device) >= self.weights.modality_dropout for x in (bags, numbers)
+        )
+        positives = shared(bags, numbers) & kept_audio[:, None] & kept_text
+        others = [self.process.others(tensor) for tensor in (audio, bags, text, numbers)]
+        past = [*self.audio_bank.contents(), *self.text_bank.contents()]
+        more = [torch.cat(pair) for pair in zip(others, past, strict=True)]
+        loss = symmetric_nce(
+            audio,
+            text,
+            positives,
+            self.words_temperature(),
+            self._negatives(more[0], more[1], numbers),
+            self._negatives(more[2], more[3], bags),
+        )
+        if self.training:
+            self.audio_bank.put(torch.cat([audio.detach(), others[0]]), torch.cat([bags, others[1]]))
+            self.text_bank.put(torch.cat([text.detach(), others[2]]), torch.cat([numbers, others[3]]))
+        return loss
+
+    def _negatives(self, vectors: Tensor, bags: Tensor, own: Tensor) -> Negatives:
+        return Negatives(vectors, shared(own, bags))
+
+    def _read(self, batch: Batch) -> Tensor:
+        """What the text tower says of each text, before its projection."""
+        if not self.frozen:
+            return self.model.read_text(batch["input_ids"], batch["attention_mask"])
+        numbers = batch["text"].tolist()
+        unread = [place for place, number in enumerate(numbers) if number not in self.read]
+        if unread:
+            with torch.no_grad():
+                said = self.model.read_text(batch["input_ids"][unread], batch["attention_mask"][unread]).float()
+            self.read |= {numbers[place]: vector for place, vector in zip(unread, said, strict=True)}
+        return torch.stack([self.read[number] for number in numbers])
+
+    @torch.no_grad()
+    def _teach(self, batch: Batch, read: Tensor) -> Tensor:
+        """What the teacher says of each text [M, D]; a text tower that stays MiniLM's is its own."""
+        (teacher,) = self.teacher
+        said = read if teacher is None else teacher(batch["input_ids"], batch["attention_mask"] > 0)
+        return nn.functional.normalize(said.float(), dim=-1)
