@@ -106,6 +106,7 @@ class Entry:
     presets: Mapping[str, Any]
     module: Callable[[Any], nn.Module]
     graph: Callable[[Any], ServedGraph]
+    texts: Mapping[str, str] | None = None  # its configurations by their path, where they are not the reviewed ones
 
     @property
     def config_type(self) -> type[Any]:

@@ -112,17 +112,23 @@ def prove(
     return measures
 
 
-def _configs(entry: Entry, owned: dict[str, str], *, shipped: bool) -> dict[str, str]:
-    """The text of the model's configurations, by their path in its folder."""
-    folder = REVIEWED / entry.model
+def reviewed_texts(model: str) -> dict[str, str]:
+    """The reviewed configurations of a model, by their path in its folder. Raises ExportError when one is missing."""
+    folder = REVIEWED / model
     files = [path for path in (folder / "config.pbtxt", *sorted(folder.glob("configs/*.pbtxt"))) if path.exists()]
     texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
     missing = {served.CONFIG for served in FORMATS.values()} - texts.keys()
     if missing:
         raise ExportError(f"no contract to export against: {folder} lacks {', '.join(sorted(missing))}")
+    return texts
+
+
+def _configs(entry: Entry, owned: dict[str, str], *, shipped: bool) -> dict[str, str]:
+    """The text of the model's configurations, by their path in its folder."""
+    texts = reviewed_texts(entry.model) if entry.texts is None else dict(entry.texts)
     if not shipped:
         stated = parameters(parse_config(texts["config.pbtxt"]))
-        owned |= {"licence": "unknown"} if "licence" in stated else {}
+        owned = owned | ({"licence": "unknown"} if "licence" in stated else {})
         return {name: with_parameters(text, owned) for name, text in texts.items()}
     for text in texts.values():
         check_parameters(parse_config(text), owned)

@@ -1,6 +1,8 @@
 """What is served of VATT: a window of sound -> embedding, and word pieces -> embedding, in one space."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Self
 
 import torch
@@ -10,6 +12,7 @@ from torch.export import Dim
 from export.entries import BATCH, Case, Entry, Measure, Named, Precision, ServedGraph
 from export.vatt import tokenizer
 from export.vatt.front_end import LocalPatches
+from export.vatt.measure import measure
 from export.vatt.model import PRESETS, Vatt
 from export.vatt.space import space_id
 
@@ -22,7 +25,8 @@ class EmbedderGraph(ServedGraph):
 
     def __init__(self, model: Vatt) -> None:
         self.vocabulary = tokenizer.PATH.read_text(encoding="utf-8")
-        self.space_id = space_id(model, tokenizer.digest(self.vocabulary))
+        about = json.dumps(asdict(model.config), sort_keys=True)
+        self.space_id = space_id(model, about + tokenizer.digest(self.vocabulary))
         self.config = model.config
         super().__init__(model)
 
@@ -31,11 +35,7 @@ class EmbedderGraph(ServedGraph):
         return {"space_id": self.space_id, "dims": str(self.config.dims)}
 
     def measure(self, cases: Sequence[Case], precision: Precision) -> list[Measure]:
-        pairs = [(self(**case.inputs), case.answer["embedding"]) for case in cases]
-        if precision == "fp16":
-            least = min(float((expected * answer).sum(-1).min()) for expected, answer in pairs)
-            return [Measure("smallest cosine", least, 0.999, at_least=True)]
-        return [Measure("largest difference", max(float((a - b).abs().max()) for a, b in pairs), 1e-4)]
+        return measure(self, cases, precision)
 
 
 class AudioEmbedderGraph(EmbedderGraph):
