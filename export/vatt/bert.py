@@ -36,7 +36,7 @@ class Bert(nn.Module):
 
     def forward(self, input_ids: Tensor, valid: Tensor) -> Tensor:
         """input_ids [B, N], valid [B, N] boolean -> [B, W]."""
-        x = self.norm(self.lookup.weight[input_ids.long()] + self.positions.weight[: input_ids.shape[1]])
+        x = self.norm(self.lookup(input_ids) + self.positions.weight[: input_ids.shape[1]])
         for block in self.blocks:
             x = block(x, valid[:, None, None])
         weight = valid[..., None].to(x.dtype)

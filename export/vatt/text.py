@@ -23,7 +23,7 @@ class TextTokens(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """input_ids [B, N] -> [B, N, W]."""
-        return self.positions(self.project(self.lookup.weight[input_ids.long()]))
+        return self.positions(self.project(self.lookup(input_ids)))
 
 
 class RelativeBias(nn.Module):
@@ -37,7 +37,7 @@ class RelativeBias(nn.Module):
     def forward(self, length: int) -> Tensor:
         """[1, heads, length, length]"""
         place = torch.arange(length, device=self.table.weight.device)
-        return self.table.weight[bucket(place[None, :] - place[:, None])].permute(2, 0, 1)[None]
+        return self.table(bucket(place[None, :] - place[:, None])).permute(2, 0, 1)[None]
 
 
 def bucket(distance: Tensor) -> Tensor:

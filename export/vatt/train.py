@@ -1,7 +1,7 @@
 """Trains the embedders: `auricle train embeddings --data CORPUS`.
 
 The text tower of `tiny` is MiniLM's and stays so, unless --text-rate trains it too; towers of other presets are
-distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from the texts of other recordings, of other
+distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from those of other recordings, of other
 processes and of past steps. One process, or several: `torchrun --nproc-per-node 2 -m export train embeddings ...`. A
 killed run resumes. Every `save_every` steps the averaged weights are written as safetensors.
 """

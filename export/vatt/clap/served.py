@@ -148,5 +148,5 @@ def derive(
             sample.inputs[name].dims.extend(min(length, checkpoint.max_tokens) if dim == -1 else dim for dim in dims)
             sample.inputs[name].zero_data = True
     for key, value in (parameters(config) | stated | {"dims": str(checkpoint.dims)}).items():
-        config.parameters[key].string_value = value
+        config.parameters[key].string_value = value or "unknown"  # an empty one is not written at all
     return "# CLAP, written by `auricle export --from-hf`.\n" + text_format.MessageToString(config)
