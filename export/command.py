@@ -56,7 +56,8 @@ def export(
 ) -> None:
     """Write models into a repository, each proven against PyTorch and its config.pbtxt first, or not written.
 
-    Without --preset and --checkpoint it exports the weights that ship. TorchScript lands beside ONNX and is served with
+    Models are named by themselves or by their weights. Without --preset, --checkpoint and --from-hf it exports the
+    weights that ship. TorchScript lands beside ONNX and is served with
     `--model-config-name=torchscript`. Exit code 1: a proof failed, and nothing of that model was written.
     """
     if sum(bool(source) for source in (preset, checkpoint, from_hf)) > 1:
@@ -122,7 +123,7 @@ def _of_hub(names: list[str], source: str) -> list[tuple[Entry, Weights, bool]]:
 
 def _named(names: list[str], entries: list[Entry]) -> list[Entry]:
     """The entries of these models, or of these weights, each once; all where none is named."""
-    known = dict.fromkeys(name for entry in entries for name in (entry.model, entry.weights))
+    known = sorted({name for entry in entries for name in (entry.model, entry.weights)})
     if unknown := [name for name in names if name not in known]:
         raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(known)}", param_hint="MODELS")
     return [entry for entry in entries if not names or {entry.model, entry.weights} & {*names}]

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch.nn import functional as F
 
+from export.errors import ExportError
 from export.vatt.dataset import stack
-from export.vatt.model import Vatt
+from export.vatt.model import Vatt, VattConfig
 from export.vatt.tokenizer import pad, tokenize
+from export.weights import load_weights, restore_config
 
 BATCH = 16
 
@@ -26,6 +28,19 @@ class Vectors(NamedTuple):
 
     fine: Array
     coarse: Array
+
+
+def load_model(path: Path) -> Vatt:
+    """Raises ExportError."""
+    weights = load_weights(path)
+    if weights.kind != VattConfig.__name__:
+        raise ExportError(f"{path} holds weights of a {weights.kind}, not of a {VattConfig.__name__}")
+    model = Vatt(restore_config(VattConfig, weights.config))
+    try:
+        model.load_state_dict(weights.state)
+    except RuntimeError as error:
+        raise ExportError(f"{path} does not fit its own configuration: {error}") from error
+    return model.eval()
 
 
 def window_starts(samples: int, window: int) -> list[int]:

@@ -20,13 +20,13 @@ from export.errors import ExportError
 from export.recogniser.assets import AssetError
 from export.recogniser.recogniser import MAX_SECONDS, SAMPLE_RATE, Recogniser
 from export.vatt.baselines import keyword_scores, mel_statistics, nearness
-from export.vatt.embed import embed_recordings, embed_texts
+from export.vatt.embed import embed_recordings, embed_texts, load_model
 from export.vatt.held_out import Pool, pools, spread
-from export.vatt.model import Vatt, VattConfig
+from export.vatt.model import Vatt
 from export.vatt.pairs import Pair, read_pairs
 from export.vatt.retrieval import CUTS, Retrieval, agreement, chance_agreement
 from export.vatt.tokenizer import load_tokenizer
-from export.weights import SHIPPED, load_weights, restore_config
+from export.weights import SHIPPED
 
 OURS, CHANCE, MEL = "ours", "chance", "mel statistics, nearest"
 KEYWORDS, TRANSCRIPTS = "recogniser, keywords", "recogniser, text tower"
@@ -115,19 +115,6 @@ def transcribe(listener: Recogniser, pair: Pair) -> str:
     """What the recogniser hears in the first 30 s."""
     waveform = read_crop(pair.path, MAX_SECONDS * SAMPLE_RATE, SAMPLE_RATE, 0.0)
     return listener.transcribe([waveform])[0]
-
-
-def load_model(path: Path) -> Vatt:
-    """Raises ExportError."""
-    weights = load_weights(path)
-    if weights.kind != VattConfig.__name__:
-        raise ExportError(f"{path} holds weights of a {weights.kind}, not of a {VattConfig.__name__}")
-    model = Vatt(restore_config(VattConfig, weights.config))
-    try:
-        model.load_state_dict(weights.state)
-    except RuntimeError as error:
-        raise ExportError(f"{path} does not fit its own configuration: {error}") from error
-    return model.eval()
 
 
 def pool_table(rows: Sequence[Row]) -> Table:

@@ -23,6 +23,7 @@ from export.training.schedule import warmup_cosine
 from export.vatt import minilm
 from export.vatt.bert import Bert
 from export.vatt.dataset import AudioTextBatches, Texts
+from export.vatt.embed import load_model
 from export.vatt.front_end import LocalPatches
 from export.vatt.model import PRESETS, Vatt
 from export.vatt.pairs import read_pairs
@@ -39,6 +40,7 @@ class TrainingOptions:
     data: Annotated[Path, "JSON lines of recordings and texts, or a corpus folder; see `export.vatt.pairs`"]
     out: Annotated[Path, "checkpoints, weights and TensorBoard events"] = Path("runs/embeddings")
     preset: Annotated[str, f"one of {', '.join(PRESETS)}"] = "tiny"
+    weights: Annotated[Path | None, "to go on from; their configuration replaces the preset"] = None
     steps: Annotated[int, "optimizer steps"] = 6000
     batch: Annotated[int, "recordings a step and process"] = 64
     texts: Annotated[int, "texts of each recording a step"] = 2
@@ -52,10 +54,8 @@ class TrainingOptions:
     clip_norm: Annotated[float, "largest norm of the gradient"] = 1.0
     words: Annotated[float, "weight of telling which text is true of which recording"] = 1.0
     sounds: Annotated[float, "weight of telling recordings from each other; 0 saves half of the time"] = 0.0
-    meaning: Annotated[float, "weight of the distance of audio to MiniLM's vector of its text"] = 1.0
-    distil: Annotated[float, "weight of the distance of text to MiniLM's vector of it, where the tower is trained"] = (
-        2.0
-    )
+    meaning: Annotated[float, "weight of the distance of audio to its text"] = 1.0
+    distil: Annotated[float, "weight of the distance of text to MiniLM's vector of it"] = 2.0
     modality_dropout: Annotated[float, "share of recordings and of texts that lose their partner for a step"] = 0.1
     drop_token: Annotated[float, "share of audio tokens left out; the paper's is 0.5"] = 0.2
     bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
@@ -81,7 +81,7 @@ def train(options: TrainingOptions) -> Path:
     weights = Weights(
         words=options.words,
         sounds=options.sounds,
-        meaning=options.meaning if options.teacher else 0.0,
+        meaning=options.meaning,
         distil=options.distil if options.teacher else 0.0,
         modality_dropout=options.modality_dropout,
         drop_token=options.drop_token,
@@ -139,18 +139,19 @@ def train(options: TrainingOptions) -> Path:
 
 
 def _begin(options: TrainingOptions) -> tuple[Vatt, Bert | None]:
-    """The model before the first step, and who teaches it: nobody where its text tower is, and stays, MiniLM's."""
-    model = Vatt(PRESETS[options.preset])
-    same = options.teacher and minilm.starts_from(model)
-    if not options.text_rate and not same:
-        raise ExportError(f"the text tower of {options.preset} has nothing to stay as: give it a --text-rate")
+    """The model before the first step, and who teaches it: nobody where its text tower stays as it is.
+
+    Raises ExportError when weights do not fit, or when the text tower would stay as chance made it.
+    """
+    model = load_model(options.weights) if options.weights is not None else Vatt(PRESETS[options.preset])
     model.text.requires_grad_(options.text_rate > 0)
-    if not options.teacher:
-        return model, None
-    teacher = minilm.load_minilm()
-    if same:
+    same = options.teacher and options.weights is None and minilm.starts_from(model)
+    if not options.text_rate and not same and options.weights is None:
+        raise ExportError(f"the text tower of {options.preset} has nothing to stay as: give it a --text-rate")
+    teacher = minilm.load_minilm() if options.teacher and (options.text_rate or same) else None
+    if same and teacher is not None:
         minilm.start(model, teacher)
-    return model, teacher if options.text_rate else None
+    return model.train(), teacher if options.text_rate else None
 
 
 def _groups(trainee: Trainee, options: TrainingOptions) -> list[dict[str, Any]]:

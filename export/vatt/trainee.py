@@ -10,6 +10,7 @@ from export.vatt.bank import Bank
 from export.vatt.bert import Bert
 from export.vatt.dataset import Batch
 from export.vatt.loss import Negatives, Temperature, cosine_distance, shared, symmetric_nce
+from export.vatt.minilm import starts_from
 from export.vatt.model import Vatt
 
 Terms = dict[str, Tensor]
@@ -21,7 +22,7 @@ class Weights:
 
     words: float  # audio against text, in the coarse space
     sounds: float  # a recording against itself played otherwise, in the fine space
-    meaning: float  # audio towards what the teacher says of its text
+    meaning: float  # audio towards its text
     distil: float  # text towards what the teacher says of it
     modality_dropout: float  # share of recordings, and of texts, that a step takes for ones without a partner
     drop_token: float  # share of audio tokens that are left out
@@ -35,7 +36,7 @@ class Trainee(nn.Module):
     ) -> None:
         super().__init__()
         self.model, self.weights, self.process, self.bf16 = model, weights, process, bf16
-        self.words_temperature, self.sounds_temperature = Temperature(), Temperature()
+        self.words_temperature, self.sounds_temperature = Temperature(), Temperature() if weights.sounds else None
         self.audio_bank, self.text_bank = Bank(bank, model.config.dims, bag), Bank(bank, model.config.dims, 1)
         self.teacher = [teacher]  # in a list: it is not trained, and no part of a checkpoint
         self.frozen = not any(parameter.requires_grad for parameter in model.text.parameters())
@@ -54,17 +55,17 @@ class Trainee(nn.Module):
                 )
         bags, numbers = batch["bag"], batch["text"][:, None]
         terms["words"] = weights.words * self._words(heard.coarse, text, bags, numbers)
-        if weights.sounds:
+        if self.sounds_temperature is not None:
             alike = torch.eye(len(bags), dtype=torch.bool, device=bags.device)
             none = self._negatives(heard.fine[:0], bags[:0], bags)
             terms["sounds"] = weights.sounds * symmetric_nce(
                 heard.fine, other.fine, alike, self.sounds_temperature(), none, none
             )
-        target = self._teach(batch, read)
         if weights.meaning:
             drawn = len(text) // len(bags)
-            terms["meaning"] = weights.meaning * cosine_distance(heard.coarse.repeat_interleave(drawn, dim=0), target)
-        if weights.distil and not self.frozen:
+            own = heard.coarse.repeat_interleave(drawn, dim=0)
+            terms["meaning"] = weights.meaning * cosine_distance(own, text.detach())
+        if weights.distil and (target := self._teach(batch, read)) is not None:
             terms["distil"] = weights.distil * cosine_distance(text, target)
         return terms
 
@@ -106,8 +107,11 @@ class Trainee(nn.Module):
         return torch.stack([self.read[number] for number in numbers])
 
     @torch.no_grad()
-    def _teach(self, batch: Batch, read: Tensor) -> Tensor:
-        """What the teacher says of each text [M, D]; a text tower that stays MiniLM's is its own."""
+    def _teach(self, batch: Batch, read: Tensor) -> Tensor | None:
+        """What the teacher says of each text [M, D]; a text tower that stays MiniLM's is the teacher itself."""
         (teacher,) = self.teacher
-        said = read if teacher is None else teacher(batch["input_ids"], batch["attention_mask"] > 0)
-        return nn.functional.normalize(said.float(), dim=-1)
+        if teacher is not None:
+            read = teacher(batch["input_ids"], batch["attention_mask"] > 0)
+        elif not (self.frozen and starts_from(self.model)):
+            return None
+        return nn.functional.normalize(read.float(), dim=-1)
