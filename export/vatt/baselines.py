@@ -16,7 +16,7 @@ from export.vatt.pairs import Pair
 MAX_SECONDS = 30
 K1, B = 1.2, 0.75
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 def mel_statistics(pairs: Sequence[Pair]) -> Array:

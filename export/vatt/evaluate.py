@@ -70,8 +70,8 @@ def evaluate(
     rows: list[Row] = []
     for pool in track(pools(test, clips), "pools", console=Console(stderr=True), transient=True):
         rows += measure(pool, model, lambda texts: embed_texts(model, tokenizer, texts), known, listener)
-    for pool in dict.fromkeys(row.pool for row in rows):
-        console.print(pool_table([row for row in rows if row.pool == pool]))
+    for name in dict.fromkeys(row.pool for row in rows):
+        console.print(pool_table([row for row in rows if row.pool == name]))
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
 
@@ -101,8 +101,8 @@ def measure(pool: Pool, model: Vatt, embed: Embed, known: Known, listener: Recog
         said = [transcribe(listener, pair) for pair in pool.pairs]
         rows.append(_row(pool, KEYWORDS, keyword_scores(pool.texts, said)))
         rows.append(_row(pool, TRANSCRIPTS, queries @ embed(said).T))
-    chances = (Retrieval.chance(truth) for truth in (pool.truth, pool.truth.T))
-    return [*rows, Row(pool.name, CHANCE, *chances, chance_agreement(pool.classes))]
+    there, back = Retrieval.chance(pool.truth), Retrieval.chance(pool.truth.T)
+    return [*rows, Row(pool.name, CHANCE, there, back, chance_agreement(pool.classes))]
 
 
 def _row(pool: Pool, system: str, scores: Array, neighbours: float | None = None) -> Row:

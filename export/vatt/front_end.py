@@ -38,7 +38,7 @@ class LocalPatches(nn.Module):
         super().__init__()
         self.patch, self.merge = config.patch, config.merge
         basis, bands = fourier_basis(config), mel_bands(config)
-        self.basis, self.bands = nn.Linear(*basis.shape[::-1], bias=False), nn.Linear(*bands.shape[::-1], bias=False)
+        self.basis, self.bands = (nn.Linear(matrix.shape[1], matrix.shape[0], bias=False) for matrix in (basis, bands))
         self.project = nn.Linear(config.merge * config.bands, config.width)
         with torch.no_grad():
             self.basis.weight.copy_(basis)

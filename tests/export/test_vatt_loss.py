@@ -64,7 +64,7 @@ def test_the_temperature_is_kept_in_its_range_and_can_come_back(start: float, en
     with torch.no_grad():
         temperature.logarithm.fill_(math.log(start))
     value = temperature()
-    assert float(value) == pytest.approx(end)
+    assert value.item() == pytest.approx(end)
     value.backward()
     assert temperature.logarithm.grad is not None
     assert float(temperature.logarithm.grad) != 0

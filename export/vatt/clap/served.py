@@ -21,6 +21,9 @@ from export.vatt.clap.checkpoint import Checkpoint, load_checkpoint
 from export.vatt.measure import measure
 from export.weights import Weights
 
+Inputs = dict[str, tuple[int, tuple[int, ...]]]
+"""Name -> data type and dims."""
+
 QUIET_DB = -100.0  # power of 1e-10, the least that the extractor tells apart
 
 
@@ -28,6 +31,7 @@ class ClapGraph(ServedGraph):
     """embedding [B, D] FP32 of length 1."""
 
     outputs = ("embedding",)
+    model: Any
 
     def __init__(self, checkpoint: Checkpoint, model: nn.Module) -> None:
         super().__init__(model)
@@ -111,7 +115,7 @@ class ClapEntry(Entry):
 def clap_entries(source: str) -> tuple[list[Entry], Weights]:
     """Both models of the repository out of one checkpoint. Raises ExportError when it cannot be had or served."""
     checkpoint = load_checkpoint(source)
-    mel = {"input_features": (model_config_pb2.TYPE_FP32, (checkpoint.frames, checkpoint.n_mels))}
+    mel: Inputs = {"input_features": (model_config_pb2.TYPE_FP32, (checkpoint.frames, checkpoint.n_mels))}
     pieces = dict.fromkeys(("input_ids", "attention_mask"), (model_config_pb2.TYPE_INT32, (-1,)))
     entries: list[Entry] = [
         ClapEntry(
@@ -130,9 +134,7 @@ def clap_entries(source: str) -> tuple[list[Entry], Weights]:
     return entries, Weights("ClapModel", {}, {}, checkpoint.weights_digest)
 
 
-def derive(
-    text: str, inputs: dict[str, tuple[int, tuple[int, ...]]], checkpoint: Checkpoint, stated: dict[str, str]
-) -> str:
+def derive(text: str, inputs: Inputs, checkpoint: Checkpoint, stated: dict[str, str]) -> str:
     """The reviewed configuration of our own model, with a checkpoint's tensors and parameters in it."""
     config = parse_config(text)
     del config.input[:]
