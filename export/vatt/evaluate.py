@@ -28,7 +28,7 @@ from export.vatt.retrieval import CUTS, Retrieval, agreement, chance_agreement
 from export.vatt.tokenizer import load_tokenizer
 from export.weights import SHIPPED
 
-OURS, CHANCE, MEL = "ours", "chance", "mel statistics, nearest"
+OURS, CHANCE, MEL = "ours", "chance", "nearest mel statistics"
 KEYWORDS, TRANSCRIPTS = "recogniser, keywords", "recogniser, text tower"
 FINE = "ours, fine space"
 
@@ -118,12 +118,13 @@ def transcribe(listener: Recogniser, pair: Pair) -> str:
 
 
 def pool_table(rows: Sequence[Row]) -> Table:
-    """One pool; recall in per cent."""
-    table = Table("", title=rows[0].pool, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for way in ("text to audio", "audio to text"):
-        for heading in (*(f"R@{cut}" for cut in CUTS), "median\nrank"):
-            table.add_column(f"{way}\n{heading}" if heading == "R@1" else heading, justify="right")
-    table.add_column("neighbour\nof its class", justify="right")
+    """One pool; recall and agreement in per cent, medians of ranks."""
+    title = f"{rows[0].pool}: text finds audio, audio finds text, audio finds its class"
+    table = Table("", title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for _ in range(2):
+        for heading in (*(f"R@{cut}" for cut in CUTS), "median"):
+            table.add_column(heading, justify="right")
+    table.add_column("neighbour", justify="right")
     for row in rows:
         cells = [*_cells(row.text_to_audio), *_cells(row.audio_to_text)]
         table.add_row(row.system, *cells, "-" if row.agreement is None else f"{100 * row.agreement:.1f}")

@@ -116,7 +116,7 @@ def clap_entries(source: str) -> tuple[list[Entry], Weights]:
     """Both models of the repository out of one checkpoint. Raises ExportError when it cannot be had or served."""
     checkpoint = load_checkpoint(source)
     mel: Inputs = {"input_features": (model_config_pb2.TYPE_FP32, (checkpoint.frames, checkpoint.n_mels))}
-    pieces = dict.fromkeys(("input_ids", "attention_mask"), (model_config_pb2.TYPE_INT32, (-1,)))
+    pieces: Inputs = dict.fromkeys(("input_ids", "attention_mask"), (model_config_pb2.TYPE_INT32, (-1,)))
     entries: list[Entry] = [
         ClapEntry(
             model,
