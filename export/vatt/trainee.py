@@ -32,12 +32,13 @@ class Trainee(nn.Module):
     """A batch -> the terms to minimise. A text tower that is not trained reads each text once."""
 
     def __init__(
-        self, model: Vatt, teacher: Bert | None, weights: Weights, process: Process, *, bank: int, bag: int, bf16: bool
+        self, model: Vatt, teacher: Bert | None, weights: Weights, process: Process, *, bank: int, bf16: bool
     ) -> None:
         super().__init__()
         self.model, self.weights, self.process, self.bf16 = model, weights, process, bf16
         self.words_temperature, self.sounds_temperature = Temperature(), Temperature() if weights.sounds else None
-        self.audio_bank, self.text_bank = Bank(bank, model.config.dims, bag), Bank(bank, model.config.dims, 1)
+        self.bank = Bank(bank, model.config.dims)
+        self.found = torch.zeros(())  # share of the last recordings whose nearest text of the step is true of them
         self.teacher = [teacher]  # in a list: it is not trained, and no part of a checkpoint
         self.frozen = not any(parameter.requires_grad for parameter in model.text.parameters())
         self.read: dict[int, Tensor] = {}  # by the text's number
@@ -70,25 +71,29 @@ class Trainee(nn.Module):
         return terms
 
     def _words(self, audio: Tensor, text: Tensor, bags: Tensor, numbers: Tensor) -> Tensor:
-        """Audio [B, D] against text [M, D], those of other processes, and those of past steps."""
+        """Audio [B, D] against text [M, D], both of other processes, and texts of past steps.
+
+        Only texts: they are read as they were, or nearly. What a young audio tower heard some steps ago is far from
+        what it hears now, and told apart by that alone.
+        """
         kept_audio, kept_text = (
             torch.rand(len(x), device=x.device) >= self.weights.modality_dropout for x in (bags, numbers)
         )
-        positives = shared(bags, numbers) & kept_audio[:, None] & kept_text
+        alike = shared(bags, numbers)
         others = [self.process.others(tensor) for tensor in (audio, bags, text, numbers)]
-        past = [*self.audio_bank.contents(), *self.text_bank.contents()]
-        more = [torch.cat(pair) for pair in zip(others, past, strict=True)]
+        past = self.bank.contents()
         loss = symmetric_nce(
             audio,
             text,
-            positives,
+            alike & kept_audio[:, None] & kept_text,
             self.words_temperature(),
-            self._negatives(more[0], more[1], numbers),
-            self._negatives(more[2], more[3], bags),
+            self._negatives(others[0], others[1], numbers),
+            self._negatives(torch.cat([others[2], past[0]]), torch.cat([others[3], past[1]]), bags),
         )
         if self.training:
-            self.audio_bank.put(torch.cat([audio.detach(), others[0]]), torch.cat([bags, others[1]]))
-            self.text_bank.put(torch.cat([text.detach(), others[2]]), torch.cat([numbers, others[3]]))
+            self.bank.put(torch.cat([text.detach(), others[2]]), torch.cat([numbers, others[3]]))
+        nearest = (audio @ text.T).argmax(1, keepdim=True)
+        self.found = alike.gather(1, nearest).float().mean().detach()
         return loss
 
     def _negatives(self, vectors: Tensor, bags: Tensor, own: Tensor) -> Negatives:

@@ -71,14 +71,14 @@ def test_the_temperature_is_kept_in_its_range_and_can_come_back(start: float, en
 
 
 def test_a_bank_forgets_the_oldest_and_begins_empty() -> None:
-    bank = Bank(4, 2, 1)
+    bank = Bank(4, 2)
     assert [len(part) for part in bank.contents()] == [0, 0]
     for number in range(3):
         bank.put(torch.full((2, 2), float(number)), torch.full((2, 1), number))
-    vectors, bags = bank.contents()
-    assert sorted(bags[:, 0].tolist()) == [1, 1, 2, 2]
-    torch.testing.assert_close(vectors[:, 0], bags[:, 0].float())
-    Bank(0, 2, 1).put(torch.ones(2, 2), torch.ones(2, 1).long())
+    vectors, numbers = bank.contents()
+    assert sorted(numbers[:, 0].tolist()) == [1, 1, 2, 2]
+    torch.testing.assert_close(vectors[:, 0], numbers[:, 0].float())
+    Bank(0, 2).put(torch.ones(2, 2), torch.ones(2, 1).long())
 
 
 def test_a_distance_is_of_directions() -> None:

@@ -71,6 +71,7 @@ def test_sounds_are_found_by_their_texts_after_training(data: Path, tmp_path: Pa
     weights = embeddings.train(options(data, tmp_path, 40))
     terms = figures(tmp_path, "words")
     assert np.mean([terms[step] for step in (38, 39, 40)]) < 0.8 * np.mean([terms[step] for step in (1, 2, 3)])
+    assert figures(tmp_path, "found")[40] > 0.5
     assert 0.01 <= figures(tmp_path, "temperature")[40] <= 0.1
     model = load_model(weights)
     recordings = embed_recordings(model, [data / f"{number}.flac" for number in range(16)])
@@ -106,10 +107,10 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     command = ["-m", "export", "train", "embeddings", "--data", str(data), "--out", str(tmp_path), "--steps", "2"]
     settings = ["--weights", str(data / "begin.safetensors"), "--batch", "4", "--no-teacher", "--text-rate", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*launcher, *command, *settings, "--bank", "8"], check=True, timeout=300, env=environment)
+    subprocess.run([*launcher, *command, *settings, "--bank", "16"], check=True, timeout=300, env=environment)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["step"] == 2
-    assert int(state["trainee"]["audio_bank.cursor"]) == 2 * 2 * 4  # of both processes
+    assert int(state["trainee"]["bank.cursor"]) == 2 * 2 * 8  # two texts of each recording, of both processes
 
 
 def test_the_weights_of_minilm_are_taken_under_our_names() -> None:
