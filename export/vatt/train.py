@@ -32,7 +32,7 @@ from export.vatt.trainee import Trainee, Weights
 from export.weights import save_weights
 
 MAX_TOKENS = 128  # of a text in training
-FRONT_END_RATE = 0.1  # of the learning rate: the local layers begin where they need not go far
+FRONT_END_RATE = 0.01  # of the learning rate: Adam's steps do not know how small the local layers' numbers are
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class TrainingOptions:
     words: Annotated[float, "weight of telling which text is true of which recording"] = 1.0
     sounds: Annotated[float, "weight of telling recordings from each other; 0 saves half of the time"] = 0.0
     meaning: Annotated[float, "weight of the distance of audio to its text"] = 1.0
-    distil: Annotated[float, "weight of the distance of text to MiniLM's vector of it"] = 2.0
+    distil: Annotated[float, "weight of the distance of text to MiniLM's vector of it, where the tower is trained"] = (
+        2.0
+    )
     modality_dropout: Annotated[float, "share of recordings and of texts that lose their partner for a step"] = 0.1
     drop_token: Annotated[float, "share of audio tokens left out; the paper's is 0.5"] = 0.2
     bf16: Annotated[bool, "autocast; pays on GPUs and on CPUs with AMX"] = False
@@ -143,7 +145,9 @@ def _begin(options: TrainingOptions) -> tuple[Vatt, Bert | None]:
     Raises ExportError when weights do not fit, or when the text tower would stay as chance made it.
     """
     model = load_model(options.weights) if options.weights is not None else Vatt(PRESETS[options.preset])
-    model.text.requires_grad_(options.text_rate > 0)
+    for part in (model.text, model.text_head, model.text_trunk):
+        if part is not None:
+            part.requires_grad_(options.text_rate > 0)
     same = options.teacher and options.weights is None and minilm.starts_from(model)
     if not options.text_rate and not same and options.weights is None:
         raise ExportError(f"the text tower of {options.preset} has nothing to stay as: give it a --text-rate")
@@ -160,7 +164,11 @@ def _groups(trainee: Trainee, options: TrainingOptions) -> list[dict[str, Any]]:
     local = (
         [*front_end.basis.parameters(), *front_end.bands.parameters()] if isinstance(front_end, LocalPatches) else []
     )
-    text = [*model.text.parameters(), *(model.text_trunk.parameters() if model.text_trunk is not None else ())]
+    text = [
+        *model.text.parameters(),
+        *model.text_head.parameters(),
+        *(model.text_trunk.parameters() if model.text_trunk is not None else ()),
+    ]
     groups = [_group(local, FRONT_END_RATE, 0.0)]
     known = {id(parameter) for parameter in (*local, *text)}
     rest = [parameter for parameter in trainee.parameters() if id(parameter) not in known]

@@ -10,7 +10,6 @@ from export.vatt.bank import Bank
 from export.vatt.bert import Bert
 from export.vatt.dataset import Batch
 from export.vatt.loss import Negatives, Temperature, cosine_distance, shared, symmetric_nce
-from export.vatt.minilm import starts_from
 from export.vatt.model import Vatt
 
 Terms = dict[str, Tensor]
@@ -48,8 +47,7 @@ class Trainee(nn.Module):
         weights, terms = self.weights, {}
         with torch.autocast(batch["waveform"].device.type, torch.bfloat16, enabled=self.bf16):
             heard = self.model.encode_audio(batch["waveform"], batch["valid_samples"], weights.drop_token)
-            read = self._read(batch)
-            text = self.model.project_text(read)
+            text = self.model.project_text(self._read(batch))
             if weights.sounds:
                 other = self.model.encode_audio(
                     batch["other_waveform"], batch["other_valid_samples"], weights.drop_token
@@ -66,7 +64,7 @@ class Trainee(nn.Module):
             drawn = len(text) // len(bags)
             own = heard.coarse.repeat_interleave(drawn, dim=0)
             terms["meaning"] = weights.meaning * cosine_distance(own, text.detach())
-        if weights.distil and (target := self._teach(batch, read)) is not None:
+        if weights.distil and (target := self._teach(batch)) is not None:
             terms["distil"] = weights.distil * cosine_distance(text, target)
         return terms
 
@@ -112,11 +110,10 @@ class Trainee(nn.Module):
         return torch.stack([self.read[number] for number in numbers])
 
     @torch.no_grad()
-    def _teach(self, batch: Batch, read: Tensor) -> Tensor | None:
-        """What the teacher says of each text [M, D]; a text tower that stays MiniLM's is the teacher itself."""
+    def _teach(self, batch: Batch) -> Tensor | None:
+        """What the teacher says of each text [M, D]."""
         (teacher,) = self.teacher
-        if teacher is not None:
-            read = teacher(batch["input_ids"], batch["attention_mask"] > 0)
-        elif not (self.frozen and starts_from(self.model)):
+        if teacher is None:
             return None
-        return nn.functional.normalize(read.float(), dim=-1)
+        said = teacher(batch["input_ids"], batch["attention_mask"] > 0)
+        return nn.functional.normalize(said.float(), dim=-1)

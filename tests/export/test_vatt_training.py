@@ -93,8 +93,8 @@ def test_a_text_tower_that_is_not_trained_stays_as_it_was(data: Path, tmp_path: 
     weights = embeddings.train(replace(options(data, tmp_path, 2), text_rate=0.0, sounds=0.0))
     before, after = (load_weights(path).state for path in (data / "begin.safetensors", weights))
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert "text" not in changed
-    assert {"audio", "audio_trunk", "audio_head", "text_head"} <= changed
+    assert {"audio", "audio_trunk", "audio_head"} <= changed
+    assert not {"text", "text_head"} & changed
 
 
 def test_a_text_tower_of_chance_must_be_trained(data: Path, tmp_path: Path) -> None:
