@@ -22,8 +22,10 @@ class Retrieval:
     @classmethod
     def of(cls, scores: Scores, truth: Truth) -> Self:
         """scores and truth [queries, items]; queries without a true item do not count."""
-        found = ranks(scores, truth)
-        return cls(tuple(float((found <= cut).mean()) for cut in CUTS), float(np.median(found)))
+        better, level = places(scores, truth)
+        # Among items of the same score the true one is found by chance.
+        recall = (float(((cut - better) / (level + 1)).clip(0, 1).mean()) for cut in CUTS)
+        return cls(tuple(recall), float(np.median(1 + better + level / 2)))
 
     @classmethod
     def chance(cls, truth: Truth) -> Self:
@@ -34,13 +36,11 @@ class Retrieval:
         return cls(tuple(map(float, recall)), float(np.median((items + 1) / (true + 1))))
 
 
-def ranks(scores: Scores, truth: Truth) -> NDArray[np.float64]:
-    """Of the best true item of each query; items of the same score share the mean of their ranks."""
+def places(scores: Scores, truth: Truth) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the best true item of each query: how many others are better, and how many of the same score."""
     scores, truth = scores[truth.any(1)], truth[truth.any(1)]
     best = np.where(truth, scores, -np.inf).max(1, keepdims=True)
-    better = ((scores > best) & ~truth).sum(1)
-    level = ((scores == best) & ~truth).sum(1)
-    return 1.0 + better + level / 2
+    return ((scores > best) & ~truth).sum(1), ((scores == best) & ~truth).sum(1)
 
 
 def agreement(similarity: Scores, classes: NDArray[np.int64]) -> float:

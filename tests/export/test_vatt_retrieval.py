@@ -8,14 +8,18 @@ import pytest
 from export.vatt.baselines import keyword_scores, mel_statistics, nearness
 from export.vatt.held_out import pools, spread
 from export.vatt.pairs import Pair
-from export.vatt.retrieval import Retrieval, agreement, chance_agreement, ranks
+from export.vatt.retrieval import Retrieval, agreement, chance_agreement, places
 from tests.export.test_vatt_data import tone
 
 
-def test_ranks_are_of_the_best_true_item_and_ties_share_theirs() -> None:
+def test_places_are_of_the_best_true_item_and_ties_are_broken_by_chance() -> None:
     scores = np.array([[0.9, 0.5, 0.1], [0.1, 0.2, 0.3], [0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
     truth = np.array([[True, False, True], [True, False, False], [False, True, False], [False, False, False]])
-    assert ranks(scores, truth).tolist() == [1.0, 3.0, 2.0]
+    better, level = places(scores, truth)
+    assert (better.tolist(), level.tolist()) == ([0, 2, 0], [0, 0, 2])
+    found = Retrieval.of(scores, truth)
+    assert found.recall == pytest.approx(((1 + 0 + 1 / 3) / 3, 1.0, 1.0))
+    assert found.median_rank == 2.0
 
 
 def test_recall_and_chance() -> None:
