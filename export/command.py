@@ -50,14 +50,18 @@ def export(
     checkpoint: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Weights of your own, as `auricle train` writes.")
     ] = None,
+    from_hf: Annotated[
+        str | None, typer.Option(help="A CLAP checkpoint for the embedders: a hub id (owner/name) or a folder.")
+    ] = None,
 ) -> None:
     """Write models into a repository, each proven against PyTorch and its config.pbtxt first, or not written.
 
-    Without --preset and --checkpoint it exports the weights that ship. TorchScript lands beside ONNX and is served with
+    Models are named by themselves or by their weights. Without --preset, --checkpoint and --from-hf it exports the
+    weights that ship. TorchScript lands beside ONNX and is served with
     `--model-config-name=torchscript`. Exit code 1: a proof failed, and nothing of that model was written.
     """
-    if preset and checkpoint:
-        raise typer.BadParameter("a checkpoint knows its configuration", param_hint="--preset")
+    if sum(bool(source) for source in (preset, checkpoint, from_hf)) > 1:
+        raise typer.BadParameter("weights come from one place: --preset, --checkpoint or --from-hf")
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -66,7 +70,10 @@ def export(
         TimeElapsedColumn(),
     )
     try:
-        chosen = _choose(models or [], preset, load_weights(checkpoint) if checkpoint else None)
+        if from_hf:
+            chosen = _of_hub(models or [], from_hf)
+        else:
+            chosen = _choose(models or [], preset, load_weights(checkpoint) if checkpoint else None)
         with Progress(*columns, console=CONSOLE, transient=True) as progress:
             task = progress.add_task("", total=len(chosen))
             for entry, weights, shipped in chosen:
@@ -93,20 +100,33 @@ def _describe(progress: Progress, task: TaskID, model: str, step: str) -> None:
 
 def _choose(names: list[str], preset: str | None, own: Weights | None) -> list[tuple[Entry, Weights, bool]]:
     """The named entries, else all that the preset or the user's own weights fit; and whether the weights ship."""
-    known = discover()
-    if unknown := [name for name in names if name not in known]:
-        raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(known)}", param_hint="MODELS")
-    entries = [known[name] for name in names] or list(known.values())
+    entries = _named(names, list(discover().values()))
     if own is not None:
         fitting = entries if names else [entry for entry in entries if entry.config_type.__name__ == own.kind]
         return [(entry, own, False) for entry in fitting]
     if preset is None:
-        return [(entry, _shipped(entry), True) for entry in entries]
+        ready = entries if names else [entry for entry in entries if _shipped_path(entry).exists()]
+        return [(entry, _shipped(entry), True) for entry in ready]
     fitting = [entry for entry in entries if preset in entry.presets]
     if len(fitting) < max(1, len(names)):
         presets = "; ".join(f"{entry.model} has {', '.join(entry.presets)}" for entry in entries)
         raise typer.BadParameter(presets, param_hint="--preset")
     return [_of_preset(entry, preset) for entry in fitting]
+
+
+def _of_hub(names: list[str], source: str) -> list[tuple[Entry, Weights, bool]]:
+    from export.vatt.clap.served import clap_entries
+
+    entries, weights = clap_entries(source)
+    return [(entry, weights, False) for entry in _named(names, entries)]
+
+
+def _named(names: list[str], entries: list[Entry]) -> list[Entry]:
+    """The entries of these models, or of these weights, each once; all where none is named."""
+    known = sorted({name for entry in entries for name in (entry.model, entry.weights)})
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(known)}", param_hint="MODELS")
+    return [entry for entry in entries if not names or {entry.model, entry.weights} & {*names}]
 
 
 def _of_preset(entry: Entry, preset: str) -> tuple[Entry, Weights, bool]:

@@ -69,6 +69,11 @@ class ServedGraph(nn.Module, ABC):
     def constants(self) -> dict[str, str]:
         """The `parameters {}` of config.pbtxt that the weights decide."""
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What a gateway needs beside config.pbtxt, by name: a vocabulary."""
+        return {}
+
     @abstractmethod
     def dynamic_shapes(self) -> dict[str, dict[int, Any]]:
         """The axes of each input that are free, for torch.export."""
@@ -101,6 +106,7 @@ class Entry:
     presets: Mapping[str, Any]
     module: Callable[[Any], nn.Module]
     graph: Callable[[Any], ServedGraph]
+    texts: Mapping[str, str] | None = None  # its configurations by their path, where they are not the reviewed ones
 
     @property
     def config_type(self) -> type[Any]:

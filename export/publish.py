@@ -14,6 +14,7 @@ from export.contract import (
     ModelConfig,
     check_answer,
     check_parameters,
+    parameters,
     parse_config,
     warmup_inputs,
     with_parameters,
@@ -83,7 +84,7 @@ def publish(
 
         report("writing")
         files = sorted(staging.iterdir(), reverse=True)  # what a file refers to before the file
-        _write(staging, configs, folder)
+        _write(staging, reference.files | configs, folder)
         (folder / VERSION).mkdir(exist_ok=True)
         for file in files:
             file.replace(folder / VERSION / file.name)
@@ -111,15 +112,23 @@ def prove(
     return measures
 
 
-def _configs(entry: Entry, owned: dict[str, str], *, shipped: bool) -> dict[str, str]:
-    """The text of the model's configurations, by their path in its folder."""
-    folder = REVIEWED / entry.model
+def reviewed_texts(model: str) -> dict[str, str]:
+    """The reviewed configurations of a model, by their path in its folder. Raises ExportError when one is missing."""
+    folder = REVIEWED / model
     files = [path for path in (folder / "config.pbtxt", *sorted(folder.glob("configs/*.pbtxt"))) if path.exists()]
     texts = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
     missing = {served.CONFIG for served in FORMATS.values()} - texts.keys()
     if missing:
         raise ExportError(f"no contract to export against: {folder} lacks {', '.join(sorted(missing))}")
+    return texts
+
+
+def _configs(entry: Entry, owned: dict[str, str], *, shipped: bool) -> dict[str, str]:
+    """The text of the model's configurations, by their path in its folder."""
+    texts = reviewed_texts(entry.model) if entry.texts is None else dict(entry.texts)
     if not shipped:
+        stated = parameters(parse_config(texts["config.pbtxt"]))
+        owned = owned | ({"licence": "unknown"} if "licence" in stated else {})
         return {name: with_parameters(text, owned) for name, text in texts.items()}
     for text in texts.values():
         check_parameters(parse_config(text), owned)

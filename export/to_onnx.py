@@ -44,6 +44,7 @@ def build(graph: ServedGraph, example: Named, about: dict[str, str], path: Path,
         )
     if program is None:
         raise ExportError("torch.onnx.export gave no program")
+    _keep_names_apart(program.model.graph)
     if sum(parameter.nbytes for parameter in graph.parameters()) < large:
         model = program.model_proto
     else:
@@ -88,6 +89,16 @@ def _tensor(value: onnx.ValueInfoProto) -> Tensor:
     kind = value.type.tensor_type
     dims = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim)
     return Tensor(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)), dims)
+
+
+def _keep_names_apart(graph: Any) -> None:
+    """Values inside get other names than the outputs: the exporter names each after its operator, as `embedding`."""
+    outputs = set(graph.outputs)
+    names = {value.name for value in outputs}
+    for node in graph:
+        for value in node.outputs:
+            if value.name in names and value not in outputs:
+                value.name = f"{value.name}.inside"
 
 
 def _forget_traces(model: onnx.ModelProto) -> None:

@@ -21,6 +21,8 @@ class TransformerConfig:
     conv_axis: ConvAxis = "raster"
     bands: int = 1  # tokens per time step in the raster
     layer_scale: float | None = None
+    dropout: float = 0.0  # of what each part adds
+    norm_eps: float = 1e-5
 
 
 class Mlp(nn.Module):
@@ -56,25 +58,29 @@ class Block(nn.Module):
         def scale() -> nn.Module:
             return nn.Identity() if config.layer_scale is None else LayerScale(width, config.layer_scale)
 
-        self.norm_attention, self.scale_attention = nn.LayerNorm(width), scale()
+        def norm() -> nn.Module:
+            return nn.LayerNorm(width, eps=config.norm_eps)
+
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm_attention, self.scale_attention = norm(), scale()
         self.attention = SelfAttention(width, config.heads)
         self.convolution: ConvolutionModule | None = None
         if config.conv_kernel:
-            self.norm_convolution, self.scale_convolution = nn.LayerNorm(width), scale()
+            self.norm_convolution, self.scale_convolution = norm(), scale()
             self.convolution = ConvolutionModule(width, config.conv_kernel, config.conv_axis, config.bands)
-        self.norm_mlp, self.scale_mlp = nn.LayerNorm(width), scale()
+        self.norm_mlp, self.scale_mlp = norm(), scale()
         self.mlp = Mlp(width, int(width * config.mlp_ratio))
 
     def attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return x + self.scale_attention(self.attention(self.norm_attention(x), mask))
+        return x + self.dropout(self.scale_attention(self.attention(self.norm_attention(x), mask)))
 
     def convolve(self, x: Tensor, valid: Tensor | None) -> Tensor:
         if self.convolution is None:
             return x
-        return x + self.scale_convolution(self.convolution(self.norm_convolution(x), valid))
+        return x + self.dropout(self.scale_convolution(self.convolution(self.norm_convolution(x), valid)))
 
     def transform(self, x: Tensor) -> Tensor:
-        return x + self.scale_mlp(self.mlp(self.norm_mlp(x)))
+        return x + self.dropout(self.scale_mlp(self.mlp(self.norm_mlp(x))))
 
     def forward(self, x: Tensor, mask: Tensor | None, valid: Tensor | None) -> Tensor:
         return self.transform(self.convolve(self.attend(x, mask), valid))

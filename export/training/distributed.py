@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -23,6 +23,14 @@ class Process:
         if self.world_size == 1:
             return model
         return DistributedDataParallel(model, find_unused_parameters=in_turns)
+
+    def others(self, tensor: Tensor) -> Tensor:
+        """The rows that the other processes have, without gradient; all processes have as many, in the same shape."""
+        if self.world_size == 1:
+            return tensor[:0].detach()
+        rows = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        distributed.all_gather(rows, tensor.detach().contiguous())
+        return torch.cat([*rows[: self.rank], *rows[self.rank + 1 :]])
 
 
 def start() -> Process:

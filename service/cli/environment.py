@@ -35,7 +35,9 @@ def ensure_models(settings: Settings) -> None:
         models = load(settings.model_repository)
     except RepositoryError as exc:
         fail(str(exc))
-    if models and all(config.versions for config in models.values()):
+    # Without a digest there are no weights to build from: none ship yet.
+    buildable = [config for config in models.values() if config.parameters.get("weights_digest") != ""]
+    if buildable and all(config.versions for config in buildable):
         return
     if find_spec("export") is None:
         fail(f"{settings.model_repository} has no built models, and the package that exports them is not installed")

@@ -9,6 +9,7 @@ import pytest
 from export.bsq.model import SMALL
 from export.entries import Entry, Measure, discover
 from export.publish import publish
+from export.vatt.config import AudioConfig, TextConfig, VattConfig
 from export.vocoder.model import VocoderConfig
 from export.weights import Weights
 from tests.export.test_vggt_model import TINY
@@ -16,6 +17,10 @@ from tests.export.test_vggt_model import TINY
 CONFIGS: dict[str, Any] = {
     "acoustic_maps": replace(
         TINY, audio_feature_dim=256, depth=1, layers=(0, 0, 0, 0), camera_iterations=1, enable_point=False
+    ),
+    "embeddings": VattConfig(
+        AudioConfig(width=32, layers=1, heads=2, merge=8, bands=16),
+        TextConfig(width=32, layers=1, heads=2, style="bert", embedding=32),
     ),
     "tokenizer": replace(SMALL, width=32, layers=1, heads=2, head_width=32),
     "vocoder": VocoderConfig(width=32, layers=1),

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from export.cli import app
+from export.entries import discover
 from export.publish import REVIEWED
 from export.weights import SHIPPED, save_weights
 from tests.export.conftest import CONFIGS, Exported
@@ -44,10 +45,11 @@ def test_weights_of_ones_own_are_exported_for_the_models_that_they_fit(exported:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["horn"], "there are acoustic_maps, tokenizer_decoder, tokenizer_encoder, vocoder"),
+        (["horn"], "there are acoustic_maps, audio_embedder, embeddings, text_embedder, tokenizer, tokenizer_decoder"),
         (["--preset", "huge"], "vocoder has"),
         (["--format", "tflite"], "tflite"),
         (["--checkpoint", "absent.safetensors"], "absent.safetensors"),
+        (["--preset", "small", "--from-hf", "owner/name"], "one place"),
     ],
 )
 def test_a_wrong_argument_is_explained_with_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -74,10 +76,11 @@ def test_what_cannot_be_exported_is_explained_with_exit_code_1(exported: Exporte
 def test_the_weights_that_ship_are_proven_and_leave_the_reviewed_configuration_as_it_is(tmp_path: Path) -> None:
     result = _run("export", "--out", tmp_path)
     assert result.exit_code == 0, result.output
-    reviewed = list(REVIEWED.rglob("*.pbtxt"))
+    shipping = [model for model, entry in discover().items() if (SHIPPED / f"{entry.weights}.safetensors").exists()]
+    reviewed = [path for model in shipping for path in (REVIEWED / model).rglob("*.pbtxt")]
     assert reviewed
     for path in reviewed:
         assert (tmp_path / path.relative_to(REVIEWED)).read_bytes() == path.read_bytes()
-    models = [name for name in _names(list(tmp_path.rglob("*")), tmp_path) if not name.endswith(".pbtxt")]
-    assert models == [f"{path.parent.name}/1/model.onnx" for path in sorted(REVIEWED.glob("*/config.pbtxt"))]
+    built = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("model.onnx"))
+    assert built == [f"{model}/1/model.onnx" for model in shipping]
     assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 110 * 2**20

@@ -1,0 +1,43 @@
+"""The text tower of `tiny`: a BERT encoder (Devlin et al., 2019) with mean pooling, as sentence encoders have it."""
+
+from torch import Tensor, nn
+
+from export.layers.attention import SelfAttention
+from export.layers.transformer import Mlp
+from export.vatt.config import TextConfig
+
+NORM_EPS = 1e-12
+
+
+class BertBlock(nn.Module):
+    """LN(x + Attention(x)), then LN(x + MLP(x))."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention, self.norm_attention = SelfAttention(width, heads), nn.LayerNorm(width, eps=NORM_EPS)
+        self.mlp, self.norm_mlp = Mlp(width, 4 * width), nn.LayerNorm(width, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = self.norm_attention(x + self.attention(x, mask))
+        return self.norm_mlp(x + self.mlp(x))
+
+
+class Bert(nn.Module):
+    """Word pieces -> the mean of their vectors."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.lookup = nn.Embedding(config.vocabulary, config.width)
+        self.positions = nn.Embedding(config.max_tokens, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.blocks = nn.ModuleList(BertBlock(config.width, config.heads) for _ in range(config.layers))
+        for table in (self.lookup, self.positions):
+            nn.init.trunc_normal_(table.weight, std=0.02)
+
+    def forward(self, input_ids: Tensor, valid: Tensor) -> Tensor:
+        """input_ids [B, N], valid [B, N] boolean -> [B, W]."""
+        x = self.norm(self.lookup(input_ids) + self.positions.weight[: input_ids.shape[1]])
+        for block in self.blocks:
+            x = block(x, valid[:, None, None])
+        weight = valid[..., None].to(x.dtype)
+        return (x * weight).sum(1) / weight.sum(1).clamp(min=1)

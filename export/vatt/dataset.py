@@ -1,0 +1,99 @@
+"""Batches of recordings and texts: recordings of one batch are about as long, so that little of it is padding."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from export.datasets import read_crop
+from export.vatt.config import AudioConfig
+from export.vatt.pairs import Pair
+from export.vatt.tokenizer import pad, tokenize
+
+SORTED_AT_ONCE = 16  # batches
+SPEEDS = (0.9, 1.1)  # of playback, so that a voice is not known by its pitch
+NOISE = 0.01  # standard deviation, of the peak
+NOTHING = -1  # a bag's place without a text
+UNKNOWN = 100  # the word piece for what the vocabulary cannot write
+
+Batch = dict[str, Tensor]
+
+
+class Texts:
+    """Every text once, by its word pieces, and the texts of each recording as numbers: its bag."""
+
+    def __init__(self, pairs: Sequence[Pair], tokenizer: Tokenizer, max_tokens: int) -> None:
+        rows = iter(tokenize(tokenizer, [text for pair in pairs for text in pair.texts], max_tokens))
+        numbers: dict[tuple[int, ...], int] = {}
+        self.bags: list[list[int]] = []
+        for pair in pairs:
+            said = [tuple(next(rows)) for _ in pair.texts]
+            known = dict.fromkeys(row for row in said if {*row[1:-1]} - {UNKNOWN})
+            self.bags.append([numbers.setdefault(row, len(numbers)) for row in known])
+        self.rows = list(numbers)
+
+
+class AudioTextBatches(IterableDataset[Batch]):
+    """Endless batches: waveform [B, L], valid_samples [B]; other and other_valid, the same recordings played otherwise;
+    bag [B, K], numbers of all that is true of each; text [B * texts], numbers, of those drawn, with their input_ids and
+    attention_mask. Workers and ranks draw different orders from the same seed.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], texts: Texts, audio: AudioConfig, *, size: int, drawn: int, views: int, seed: str
+    ) -> None:
+        self.items = [(pair, bag) for pair, bag in zip(pairs, texts.bags, strict=True) if bag]
+        if len(self.items) < size:
+            raise ValueError(f"{len(self.items)} recordings with a text are no batch of {size}")
+        self.max_bag = max(len(bag) for _, bag in self.items)
+        self.texts, self.audio, self.size = texts, audio, size
+        self.drawn, self.views, self.seed = drawn, views, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
+        while True:
+            order = rng.sample(self.items, len(self.items))
+            for start in range(0, len(order), SORTED_AT_ONCE * self.size):
+                alike = sorted(order[start : start + SORTED_AT_ONCE * self.size], key=lambda item: item[0].seconds)
+                groups = [alike[at : at + self.size] for at in range(0, len(alike) - self.size + 1, self.size)]
+                for group in rng.sample(groups, len(groups)):
+                    yield self._batch(group, rng)
+
+    def _batch(self, group: Sequence[tuple[Pair, list[int]]], rng: random.Random) -> Batch:
+        batch: Batch = {}
+        for view in ("", "other_")[: self.views]:
+            waveform, valid = stack([self._play(pair, rng) for pair, _ in group], self.audio.token_samples)
+            batch |= {f"{view}waveform": waveform, f"{view}valid_samples": valid}
+        drawn = [number for _, bag in group for number in _draw(bag, self.drawn, rng)]
+        ids, mask = pad([self.texts.rows[number] for number in drawn])
+        bag = torch.full((len(group), self.max_bag), NOTHING)
+        for row, (_, numbers) in zip(bag, group, strict=True):
+            row[: len(numbers)] = torch.tensor(numbers)
+        return batch | {"bag": bag, "text": torch.tensor(drawn), "input_ids": ids, "attention_mask": mask}
+
+    def _play(self, pair: Pair, rng: random.Random) -> NDArray[np.float32]:
+        """A window of the recording at another speed and with noise in it."""
+        rate = round(self.audio.sample_rate * rng.uniform(*SPEEDS))
+        samples = read_crop(pair.path, self.audio.window_samples, rate, rng.random())
+        noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(len(samples), np.float32)
+        return samples + np.float32(NOISE * np.abs(samples).max(initial=0)) * noise
+
+
+def _draw(bag: Sequence[int], count: int, rng: random.Random) -> list[int]:
+    """So many of a bag, each once where there are enough."""
+    return (rng.sample(bag, len(bag)) * count)[:count]
+
+
+def stack(waveforms: Sequence[NDArray[np.float32]], multiple: int) -> tuple[Tensor, Tensor]:
+    """Waveforms -> [B, L] of the longest, zeros behind the others, and their lengths [B]; L is such a multiple."""
+    lengths = [max(1, len(waveform)) for waveform in waveforms]
+    stacked = torch.zeros(len(waveforms), -(-max(lengths) // multiple) * multiple)
+    for row, waveform in zip(stacked, waveforms, strict=True):
+        row[: len(waveform)] = torch.from_numpy(waveform)
+    return stacked, torch.tensor(lengths)
