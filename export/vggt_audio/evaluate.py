@@ -35,12 +35,12 @@ def evaluate(
     url: Annotated[str, typer.Option(help="Of the gateway.")] = "http://127.0.0.1:8080",
     rooms: Annotated[int, typer.Option(min=1, help="Held-out rooms.")] = 30,
     views: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 6,
-    width: Annotated[int, typer.Option(help="Of pictures; three quarters of it are their height.")] = 224,
+    width: Annotated[int, typer.Option(help="Of pictures; three quarters of it are their height.")] = 256,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the numbers here.")] = None,
 ) -> None:
     """Print how right the maps, cameras and reverberation times of held-out rooms are."""
     console = Console()
-    height = width * 3 // 4 // 14 * 14
+    height = width * 3 // 4 // 16 * 16
     training = Generator("train", load_textures(textures, "train"))
     mean = Means.of([training.scene(number, views, height, width) for number in range(TRAINING_ROOMS)])
     held_out = Generator("test", load_textures(textures, "test"))

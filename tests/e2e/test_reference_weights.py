@@ -93,7 +93,7 @@ async def test_the_real_tritonserver_gives_equal_tokens_and_the_same_sound(
 async def test_photographs_of_a_room_become_maps_that_conserve_energy(first_start: Service) -> None:
     async with httpx.AsyncClient(base_url=first_start.url, timeout=60) as client:
         maps, summary = await acoustic_maps(client)
-    assert maps["absorption"].shape == (3, 168, 224, 8)
+    assert maps["absorption"].shape == (3, 192, 256, 8)
     assert all(np.isfinite(values).all() for values in maps.values())
     assert (maps["absorption"] + maps["reflection"]).max() <= 1
     assert 0.5 < np.median(maps["depth_map"]) < 10  # metres, in a room of 5.2 by 4.1

@@ -83,4 +83,4 @@ def test_the_weights_that_ship_are_proven_and_leave_the_reviewed_configuration_a
         assert (tmp_path / path.relative_to(REVIEWED)).read_bytes() == path.read_bytes()
     built = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("model.onnx"))
     assert built == [f"{model}/1/model.onnx" for model in shipping]
-    assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 110 * 2**20
+    assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 130 * 2**20

@@ -134,9 +134,9 @@ class Summary(BaseModel):
 
 
 class ImageLimits(BaseModel):
-    width: int = Field(description="Pixels to which pictures are resized.", examples=[224])
-    max_height: int = Field(description="Higher ones are cropped in the middle.", examples=[224])
-    patch_size: int = Field(description="Heights are multiples of it, and pictures at least as large.", examples=[14])
+    width: int = Field(description="Pixels to which pictures are resized.", examples=[256])
+    max_height: int = Field(description="Higher ones are cropped in the middle.", examples=[256])
+    patch_size: int = Field(description="Heights are multiples of it, and pictures at least as large.", examples=[16])
     max_images: int = Field(examples=[16])
     max_pixels: int = Field(description="Of a picture as it is sent.")
     max_bytes: int = Field(description="Of a picture's file.")
