@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from export.vatt.config import AudioConfig
 
+CPU = torch.device("cpu")  # constants are made there, whatever device a model is
 CONTEXT = 4  # patches that the local layers see at a time
 FLOOR = 1e-4  # of a band's power, relative to the mean power of the window
 SILENCE = 1e-8  # mean power that no window falls below
@@ -67,8 +68,8 @@ def fourier_basis(config: AudioConfig) -> Tensor:
     """[2 * bins, samples]: Hann-windowed cosines, then sines, up to `max_hz`; white noise has a mean power of 1."""
     samples = CONTEXT * config.patch
     bins = int(config.max_hz * samples / config.sample_rate) + 1
-    window = torch.hann_window(samples, dtype=torch.float64)
-    angle = 2 * math.pi / samples * torch.arange(bins)[:, None] * torch.arange(samples)
+    window = torch.hann_window(samples, dtype=torch.float64, device=CPU)
+    angle = 2 * math.pi / samples * torch.arange(bins, device=CPU)[:, None] * torch.arange(samples, device=CPU)
     waves = torch.cat([angle.cos(), angle.sin()]) * window / window.square().sum().sqrt()
     return waves.float()
 
@@ -76,9 +77,9 @@ def fourier_basis(config: AudioConfig) -> Tensor:
 def mel_bands(config: AudioConfig) -> Tensor:
     """[bands, bins]: triangles on the mel scale (HTK), each of a sum of 1; none is narrower than a bin."""
     spacing = config.sample_rate / (CONTEXT * config.patch)
-    hz = torch.arange(int(config.max_hz / spacing) + 1, dtype=torch.float64) * spacing
+    hz = torch.arange(int(config.max_hz / spacing) + 1, dtype=torch.float64, device=CPU) * spacing
     top = 2595 * math.log10(1 + config.max_hz / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, config.bands + 2, dtype=torch.float64) / 2595) - 1)
+    edges = 700 * (10 ** (torch.linspace(0, top, config.bands + 2, dtype=torch.float64, device=CPU) / 2595) - 1)
     low, centre, high = (edges[start : start + config.bands, None] for start in range(3))
     rise = (hz - low.minimum(centre - spacing)) / (centre - low).clamp(min=spacing)
     fall = (high.maximum(centre + spacing) - hz) / (high - centre).clamp(min=spacing)
