@@ -1,5 +1,6 @@
 """The text tower of `tiny`: a BERT encoder (Devlin et al., 2019) with mean pooling, as sentence encoders have it."""
 
+import torch
 from torch import Tensor, nn
 
 from export.layers.attention import SelfAttention
@@ -36,8 +37,20 @@ class Bert(nn.Module):
 
     def forward(self, input_ids: Tensor, valid: Tensor) -> Tensor:
         """input_ids [B, N], valid [B, N] boolean -> [B, W]."""
-        x = self.norm(self.lookup(input_ids) + self.positions.weight[: input_ids.shape[1]])
+        x = self.lookup(input_ids) + self.positions.weight[: input_ids.shape[1]]
+        return self.read(x, valid[:, None, None], valid)
+
+    def read(self, x: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+        """x [B, N, W] with its positions; mask of the attention; weight [B, N] in the mean -> [B, W]."""
+        x = self.norm(x)
         for block in self.blocks:
-            x = block(x, valid[:, None, None])
-        weight = valid[..., None].to(x.dtype)
+            x = block(x, mask)
+        weight = weight[..., None].to(x.dtype)
         return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def place(self, places: Tensor) -> Tensor:
+        """Positions between those of the table: places [B, N], not whole numbers -> [B, N, W]."""
+        below = places.floor().clamp(0, self.positions.num_embeddings - 2)
+        share = (places - below).clamp(0, 1)[..., None].to(self.positions.weight.dtype)
+        below = below.long()
+        return torch.lerp(self.positions(below), self.positions(below + 1), share)

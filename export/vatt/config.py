@@ -4,26 +4,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 
+MERGED = 4  # patches that become one token through local layers
+
+
 @dataclass(frozen=True)
 class AudioConfig:
-    """A window of `window_samples` is cut into patches of `patch` samples; `merge` neighbours become one token.
+    """A window of `window_samples` is cut into patches of `patch` samples.
 
-    `merge` of 1 is the paper's: each patch is a token. Above, a token sees its patches through local layers first.
+    `tokens_a_piece` of 0 is the paper's: each patch is a token, and a token of its own gathers what they say. Above,
+    four patches become one token through local layers, and so many tokens one soft word piece, which the text tower
+    reads.
     """
 
     width: int
     layers: int
     heads: int
-    merge: int = 1
-    bands: int = 96  # of the local layers, where patches are merged
-    max_hz: float = 8_000.0  # that the local layers begin by listening to
+    tokens_a_piece: int = 0
+    bands: int = 80  # of the local layers
     sample_rate: int = 24_000
     window_samples: int = 153_600
     patch: int = 128
 
     @property
     def token_samples(self) -> int:
-        return self.patch * self.merge
+        return self.patch * (MERGED if self.tokens_a_piece else 1)
+
+    @property
+    def step_samples(self) -> int:
+        """What the length of a waveform is a multiple of."""
+        return self.token_samples * max(1, self.tokens_a_piece)
 
     @property
     def max_tokens(self) -> int:
@@ -39,7 +48,7 @@ class TextConfig:
     heads: int
     style: Literal["t5", "bert"] = "t5"
     embedding: int = 300  # of a word piece, projected to the width
-    vocabulary: int = 30_522
+    vocabulary: int = 29_528
     max_tokens: int = 512
 
 
@@ -56,10 +65,12 @@ class VattConfig:
 
 
 TINY = VattConfig(
-    AudioConfig(width=256, layers=6, heads=4, merge=8),
+    AudioConfig(width=384, layers=4, heads=6, tokens_a_piece=4),
     TextConfig(width=384, layers=6, heads=12, style="bert", embedding=384),
+    fine_dims=384,
 )
-"""The one that ships: 28 M parameters. Its text tower has the shape of MiniLM-L6, and can start from its weights."""
+"""The one that ships: 30 M parameters. It hears with the encoder of Whisper tiny.en, and reads what it heard, and text,
+with MiniLM-L6: both towers begin as those."""
 SMALL_TEXT = TextConfig(width=512, layers=6, heads=8)
 SMALL = VattConfig(AudioConfig(width=512, layers=6, heads=8), SMALL_TEXT)
 BASE = VattConfig(AudioConfig(width=768, layers=12, heads=12), SMALL_TEXT)

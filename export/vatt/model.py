@@ -13,17 +13,22 @@ from torch.nn import functional as F
 from export.vatt.bert import Bert
 from export.vatt.config import PRESETS, AudioConfig, TextConfig, VattConfig
 from export.vatt.front_end import LocalPatches, Patches
-from export.vatt.reader import Reader, TemporalPositions, Trunk
+from export.vatt.pieces import Pieces, SoftPieces, read_pieces
+from export.vatt.reader import Reader, TemporalPositions, Trunk, WavePositions
 from export.vatt.text import RelativeBias, TextTokens
 
 __all__ = ["PRESETS", "AudioConfig", "AudioVectors", "TextConfig", "Vatt", "VattConfig"]
 
 
 class AudioVectors(NamedTuple):
-    """Of length 1: fine [B, fine_dims], what it sounds like; coarse [B, dims], comparable with text."""
+    """Of length 1: fine [B, fine_dims], what it sounds like; coarse [B, dims], comparable with text.
+
+    `pieces`: what the text tower read, where it did.
+    """
 
     fine: Tensor
     coarse: Tensor
+    pieces: Pieces | None = None
 
 
 class AudioTower(nn.Module):
@@ -32,20 +37,52 @@ class AudioTower(nn.Module):
     def __init__(self, config: AudioConfig, agnostic: bool) -> None:
         super().__init__()
         self.config = config
-        self.front_end = Patches(config) if config.merge == 1 else LocalPatches(config)
+        self.front_end = Patches(config)
         self.positions = TemporalPositions(config.max_tokens, config.width)
         self.reader = Reader(config.width, agnostic)
 
     def forward(self, trunk: Trunk, waveform: Tensor, valid_samples: Tensor, drop: float) -> Tensor:
         """waveform [B, L] with L a multiple of a token's samples, valid_samples [B] from 1 to L -> [B, W]."""
-        sample = torch.arange(waveform.shape[1], device=waveform.device)
-        waveform = torch.where(sample < valid_samples[:, None], waveform, 0.0)
+        waveform, valid = silenced(waveform, valid_samples, self.config.token_samples)
         tokens = self.positions(self.front_end(waveform, valid_samples))
-        valid = sample[:: self.config.token_samples] < valid_samples[:, None]
         if drop:
-            kept = torch.randperm(tokens.shape[1], device=tokens.device)[: max(1, round((1 - drop) * tokens.shape[1]))]
-            tokens, valid = tokens[:, kept], valid[:, kept]
+            tokens, valid = dropped(tokens, valid, drop)
         return self.reader(trunk, tokens, valid)
+
+
+class ListeningTower(nn.Module):
+    """Waveform -> soft word pieces, for a text tower to read, and the mean of what the trunk heard."""
+
+    def __init__(self, config: AudioConfig, text: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.front_end = LocalPatches(config)
+        self.positions = WavePositions(config.max_tokens, config.width)
+        self.pieces = SoftPieces(config.width, config.tokens_a_piece, text.width)
+
+    def forward(self, trunk: Trunk, waveform: Tensor, valid_samples: Tensor, drop: float) -> tuple[Pieces, Tensor]:
+        """waveform [B, L] with L a multiple of a piece's samples, valid_samples [B] from 1 to L -> pieces, [B, W]."""
+        waveform, valid = silenced(waveform, valid_samples, self.config.token_samples)
+        tokens = self.positions(self.front_end(waveform, valid_samples))
+        if drop:
+            tokens, valid = dropped(tokens, valid, drop, self.config.tokens_a_piece)
+        heard = trunk(tokens, valid[:, None, None])
+        weight = valid[..., None].to(heard.dtype)
+        return self.pieces(heard, valid), (heard * weight).sum(1) / weight.sum(1)
+
+
+def silenced(waveform: Tensor, valid_samples: Tensor, token_samples: int) -> tuple[Tensor, Tensor]:
+    """Zeros past valid_samples, and which tokens have sound in them."""
+    sample = torch.arange(waveform.shape[1], device=waveform.device)
+    waveform = torch.where(sample < valid_samples[:, None], waveform, 0.0)
+    return waveform, sample[::token_samples] < valid_samples[:, None]
+
+
+def dropped(tokens: Tensor, valid: Tensor, drop: float, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """DropToken: a random share fewer of them, in their order, and a multiple."""
+    count = max(1, round((1 - drop) * tokens.shape[1] / multiple)) * multiple
+    kept = torch.randperm(tokens.shape[1], device=tokens.device)[:count].sort().values
+    return tokens[:, kept], valid[:, kept]
 
 
 class TextTower(nn.Module):
@@ -86,18 +123,28 @@ class Vatt(nn.Module):
         audio, text = config.audio, config.text
         if config.agnostic and (audio.width, audio.layers, audio.heads) != (text.width, text.layers, text.heads):
             raise ValueError("a trunk that reads both modalities has one shape")
-        self.audio = AudioTower(audio, config.agnostic)
+        if audio.tokens_a_piece and (text.style, config.fine_dims, config.dims) != ("bert", audio.width, text.width):
+            raise ValueError("soft word pieces are read by a BERT, and leave its space and the trunk's as they are")
         self.audio_trunk = Trunk(audio.width, audio.layers, audio.heads, config.dropout)
-        self.audio_head = AudioHead(audio.width, config.fine_dims, config.dims)
+        if audio.tokens_a_piece:
+            self.audio: AudioTower | ListeningTower = ListeningTower(audio, text)
+            self.audio_head, self.text_head = None, nn.Identity()
+        else:
+            self.audio = AudioTower(audio, config.agnostic)
+            self.audio_head = AudioHead(audio.width, config.fine_dims, config.dims)
+            self.text_head = nn.Linear(text.width, config.dims)
         self.text = Bert(text) if text.style == "bert" else TextTower(text, config.agnostic)
         self.text_trunk: Trunk | None = None
         if text.style == "t5" and not config.agnostic:
             self.text_trunk = Trunk(text.width, text.layers, text.heads, config.dropout)
-        self.text_head = nn.Linear(text.width, config.dims)
 
     def encode_audio(self, waveform: Tensor, valid_samples: Tensor, drop: float = 0.0) -> AudioVectors:
         """waveform [B, L] in [-1, 1], valid_samples [B] -> the vectors; `drop` is the share of tokens left out."""
-        return self.audio_head(self.audio(self.audio_trunk, waveform, valid_samples, drop))
+        heard = self.audio(self.audio_trunk, waveform, valid_samples, drop)
+        if isinstance(self.audio, AudioTower):
+            return self.audio_head(heard)
+        pieces, fine = heard
+        return AudioVectors(_unit(fine), self.project_text(read_pieces(self.text, pieces)), pieces)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """input_ids and attention_mask [B, N] -> [B, dims] of length 1."""

@@ -1,5 +1,7 @@
 """A transformer that reads a sequence of tokens, and the AGG token that it gathers what it read in."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -52,3 +54,20 @@ class TemporalPositions(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens [B, N, W] -> the same with their places added."""
         return tokens + self.norm(self.table[: tokens.shape[1]])
+
+
+class WavePositions(nn.Module):
+    """Sines and cosines of each place (Vaswani et al., 2017), as Whisper has them: nothing to learn."""
+
+    table: Tensor
+
+    def __init__(self, places: int, width: int) -> None:
+        super().__init__()
+        cpu = torch.device("cpu")
+        rates = torch.exp(-math.log(10_000) / (width // 2 - 1) * torch.arange(width // 2, device=cpu))
+        angles = torch.arange(places, device=cpu)[:, None] * rates
+        self.register_buffer("table", torch.cat([angles.sin(), angles.cos()], dim=1), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens [B, N, W] -> the same with their places added."""
+        return tokens + self.table[: tokens.shape[1]].to(tokens.dtype)

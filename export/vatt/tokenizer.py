@@ -12,7 +12,7 @@ from export.publish import REVIEWED
 
 FILENAME = "tokenizer.json"
 PATH = REVIEWED / "text_embedder" / FILENAME
-PAD_ID = 0
+PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(5)
 
 
 def load_tokenizer(path: Path = PATH) -> Tokenizer:
@@ -34,6 +34,6 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> lis
 def pad(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Rows of ids -> input_ids and attention_mask [B, N], padded on the right."""
     longest = max(len(row) for row in rows)
-    ids = torch.tensor([[*row, *[PAD_ID] * (longest - len(row))] for row in rows])
+    ids = torch.tensor([[*row, *[PAD_ID] * (longest - len(row))] for row in rows], dtype=torch.long)
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
     return ids, mask

@@ -1,7 +1,7 @@
 """Trains the embedders: `auricle train embeddings --data CORPUS`.
 
-The text tower of `tiny` is MiniLM's and stays so, unless --text-rate trains it too; towers of other presets are
-distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from those of other recordings, of other
+`tiny` begins as the encoder of Whisper and as MiniLM, whose text tower stays so unless --text-rate trains it too; towers
+of other presets are distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from those of other recordings, of other
 processes and of past steps. One process, or several: `torchrun --nproc-per-node 2 -m export train embeddings ...`. A
 killed run resumes. Every `save_every` steps the averaged weights are written as safetensors.
 """
@@ -20,24 +20,24 @@ from export.training import checkpoint, distributed
 from export.training.ema import Ema
 from export.training.log import TrainingLog
 from export.training.schedule import warmup_cosine
-from export.vatt import minilm
+from export.vatt import minilm, whisper
 from export.vatt.bert import Bert
 from export.vatt.dataset import AudioTextBatches, Texts
 from export.vatt.embed import load_model
-from export.vatt.front_end import LocalPatches
-from export.vatt.model import PRESETS, Vatt
+from export.vatt.model import PRESETS, ListeningTower, Vatt
 from export.vatt.pairs import read_pairs
 from export.vatt.tokenizer import load_tokenizer
 from export.vatt.trainee import Trainee, Weights
 from export.weights import save_weights
 
 MAX_TOKENS = 128  # of a text in training
-FRONT_END_RATE = 0.01  # of the learning rate: Adam's steps do not know how small the local layers' numbers are
+BEGUN_RATE = 0.2  # of the learning rate: for what begins as an encoder that has heard for years
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     data: Annotated[Path, "JSON lines of recordings and texts, or a corpus folder; see `export.vatt.pairs`"]
+    more: Annotated[Path | None, "another of these, such as `export.corpus.spoken` writes"] = None
     out: Annotated[Path, "checkpoints, weights and TensorBoard events"] = Path("runs/embeddings")
     preset: Annotated[str, f"one of {', '.join(PRESETS)}"] = "tiny"
     weights: Annotated[Path | None, "to go on from; their configuration replaces the preset"] = None
@@ -55,6 +55,7 @@ class TrainingOptions:
     words: Annotated[float, "weight of telling which text is true of which recording"] = 1.0
     sounds: Annotated[float, "weight of telling recordings from each other; 0 saves half of the time"] = 0.0
     meaning: Annotated[float, "weight of the distance of audio to its text"] = 1.0
+    spelling: Annotated[float, "weight of spelling what is said, for a tower that reads it"] = 1.0
     distil: Annotated[float, "weight of the distance of text to MiniLM's vector of it, where the tower is trained"] = (
         2.0
     )
@@ -78,13 +79,14 @@ def train(options: TrainingOptions) -> Path:
         for trunk in (model.audio_trunk, model.text_trunk):
             if trunk is not None:
                 trunk.transformer.checkpointing = True
-    pairs = read_pairs(options.data, "train")
+    pairs = [pair for source in (options.data, options.more) if source for pair in read_pairs(source, "train")]
     texts = Texts(pairs, load_tokenizer(), min(MAX_TOKENS, model.config.text.max_tokens))
     weights = Weights(
         words=options.words,
         sounds=options.sounds,
         meaning=options.meaning,
         distil=options.distil if options.teacher else 0.0,
+        spelling=options.spelling,
         modality_dropout=options.modality_dropout,
         drop_token=options.drop_token,
     )
@@ -154,25 +156,28 @@ def _begin(options: TrainingOptions) -> tuple[Vatt, Bert | None]:
     teacher = minilm.load_minilm() if options.teacher and (options.text_rate or same) else None
     if same and teacher is not None:
         minilm.start(model, teacher)
+        if whisper.starts_from(model):
+            whisper.start(model)
     return model.train(), teacher if options.text_rate else None
 
 
 def _groups(trainee: Trainee, options: TrainingOptions) -> list[dict[str, Any]]:
     """Matrices decay; norms, biases and what begins as it should do not. `share` is of the learning rate."""
     model = trainee.model
-    front_end = model.audio.front_end
-    local = (
-        [*front_end.basis.parameters(), *front_end.bands.parameters()] if isinstance(front_end, LocalPatches) else []
+    begun = (
+        [*model.audio.front_end.parameters(), *model.audio_trunk.parameters()]
+        if isinstance(model.audio, ListeningTower)
+        else []
     )
     text = [
         *model.text.parameters(),
         *model.text_head.parameters(),
         *(model.text_trunk.parameters() if model.text_trunk is not None else ()),
     ]
-    groups = [_group(local, FRONT_END_RATE, 0.0)]
-    known = {id(parameter) for parameter in (*local, *text)}
+    groups = []
+    known = {id(parameter) for parameter in (*begun, *text)}
     rest = [parameter for parameter in trainee.parameters() if id(parameter) not in known]
-    for parameters, share in ((text, options.text_rate), (rest, 1.0)):
+    for parameters, share in ((text, options.text_rate), (begun, BEGUN_RATE), (rest, 1.0)):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         groups.append(_group([one for one in trained if one.ndim > 1], share, options.weight_decay))
         groups.append(_group([one for one in trained if one.ndim <= 1], share, 0.0))

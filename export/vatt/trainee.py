@@ -10,7 +10,8 @@ from export.vatt.bank import Bank
 from export.vatt.bert import Bert
 from export.vatt.dataset import Batch
 from export.vatt.loss import Negatives, Temperature, cosine_distance, shared, symmetric_nce
-from export.vatt.model import Vatt
+from export.vatt.model import ListeningTower, Vatt
+from export.vatt.spelling import Spelling
 
 Terms = dict[str, Tensor]
 
@@ -23,6 +24,7 @@ class Weights:
     sounds: float  # a recording against itself played otherwise, in the fine space
     meaning: float  # audio towards its text
     distil: float  # text towards what the teacher says of it
+    spelling: float  # what is said, in word pieces
     modality_dropout: float  # share of recordings, and of texts, that a step takes for ones without a partner
     drop_token: float  # share of audio tokens that are left out
 
@@ -36,6 +38,7 @@ class Trainee(nn.Module):
         super().__init__()
         self.model, self.weights, self.process, self.bf16 = model, weights, process, bf16
         self.words_temperature, self.sounds_temperature = Temperature(), Temperature() if weights.sounds else None
+        self.spelling = Spelling() if weights.spelling and isinstance(model.audio, ListeningTower) else None
         self.bank = Bank(bank, model.config.dims)
         self.found = torch.zeros(())  # share of the last recordings whose nearest text of the step is true of them
         self.teacher = [teacher]  # in a list: it is not trained, and no part of a checkpoint
@@ -64,6 +67,10 @@ class Trainee(nn.Module):
             drawn = len(text) // len(bags)
             own = heard.coarse.repeat_interleave(drawn, dim=0)
             terms["meaning"] = weights.meaning * cosine_distance(own, text.detach())
+        if self.spelling is not None and heard.pieces is not None:
+            assert isinstance(self.model.text, Bert)
+            vocabulary = self.model.text.lookup.weight
+            terms["spelling"] = weights.spelling * self.spelling(heard.pieces, vocabulary, batch["said"])
         if weights.distil and (target := self._teach(batch)) is not None:
             terms["distil"] = weights.distil * cosine_distance(text, target)
         return terms
