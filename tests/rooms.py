@@ -156,5 +156,6 @@ def maps(
         "impedance": np.stack([(1 + root) / (1 - root), np.zeros(shape)], axis=-1),
         "acoustic_conf": np.full(shape, 0.8),
         "pose_enc": encode(poses, 2 * np.arctan(height / 2 / focal), fov_w),
+        "pose_conf": np.full(len(poses), 9.0),
     }
     return {name: value.astype(np.float32) for name, value in result.items()}

@@ -14,7 +14,7 @@ maps (uint8[B, S, H, W, 3] images, float[B, S, 256] audio_features, bool[B, S] a
     (float[B, S, H, W, 8] absorption, float[B, S, H, W, 1] reflection, float[B, S, H, W, 1] scattering,
      float[B, S, H, W, 2] impedance, float[B, S, H, W] acoustic_conf, float[B, S, H, W, 1] depth_map,
      float[B, S, H, W] depth_conf, float[B, S, H, W, 3] world_points, float[B, S, H, W] world_points_conf,
-     float[B, S, 9] pose_enc) {
+     float[B, S, 9] pose_enc, float[B, S] pose_conf) {
     last = Constant<value = int64[1] {-1}>()
     one = Constant<value = float {1.0}>()
     half = Constant<value = float {0.5}>()
@@ -117,6 +117,8 @@ maps (uint8[B, S, H, W, 3] images, float[B, S, 256] audio_features, bool[B, S] a
     per_view = Unsqueeze(sound, last)
     still = Sub(per_view, per_view)
     pose_enc = Add(still, pose)
+    nowhere = Sub(sound, sound)
+    pose_conf = Add(nowhere, white)
 }
 """
 
@@ -136,6 +138,7 @@ OUTPUTS = [
     ("world_points", "FP32", "-1, -1, -1, 3"),
     ("world_points_conf", "FP32", "-1, -1, -1"),
     ("pose_enc", "FP32", "-1, 9"),
+    ("pose_conf", "FP32", "-1"),
 ]
 PARAMETERS = {
     "image_size": 224,

@@ -27,8 +27,8 @@ WORDS = range(2, 15)  # of a sentence: about what a window of 6.4 s holds
 DEV_SHARE = 100  # one sentence of so many is kept from training
 EXAMPLE = re.compile(r'"([^"]+)"')
 MESSAGE = re.compile(r'message *= *_ *"([^"]+)"')
-SENTENCE_END = re.compile(r"(?<=[.!?…]) +")
-SPOKEN = re.compile(r"[A-Za-z][A-Za-z ,;:'’\-—.!?…]*")
+SENTENCE_END = re.compile(r"(?<=[.!?\u2026]) +")
+SPOKEN = re.compile(r"[A-Za-z][A-Za-z ,;:'\u2019\-\u2014.!?\u2026]*")
 TEXTS = {  # package: version, its files, what a text in them looks like
     "wordnet-base": ("1:3.0-37", "usr/share/wordnet/data.*", EXAMPLE),
     "fortunes": ("1:1.99.1-7.3", "usr/share/games/fortunes/*.u8", re.compile(r"([^%]+)")),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-
 MERGED = 4  # patches that become one token through local layers
 
 

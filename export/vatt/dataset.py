@@ -52,9 +52,9 @@ class Item(NamedTuple):
 
 class AudioTextBatches(IterableDataset[Batch]):
     """Endless batches: waveform [B, L], valid_samples [B]; other and other_valid, the same recordings played otherwise;
-    bag [B, K], numbers of all that is true of each; said [B, J], word pieces that are spoken, PAD_ID behind them and where
-    they are not known or the recording is longer than a window; text [B * texts], numbers, of those drawn, with their input_ids and
-    attention_mask. Workers and ranks draw different orders from the same seed.
+    bag [B, K], numbers of all that is true of each; said [B, J], word pieces that are spoken, PAD_ID behind them and
+    where they are not known or the recording is longer than a window; text [B * texts], numbers, of those drawn, with
+    their input_ids and attention_mask. Workers and ranks draw different orders from the same seed.
     """
 
     def __init__(

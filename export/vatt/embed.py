@@ -62,7 +62,7 @@ def embed_recordings(model: Vatt, paths: Sequence[Path]) -> Vectors:
         starts = window_starts(len(waveform), audio.window_samples)
         windows = [waveform[start : start + audio.window_samples] for start in starts]
         parts = [
-            model.encode_audio(*stack(windows[at : at + BATCH], audio.step_samples))
+            model.encode_audio(*stack(windows[at : at + BATCH], audio.step_samples))[:2]
             for at in range(0, len(windows), BATCH)
         ]
         rows.append([torch.cat(space).mean(0) for space in zip(*parts, strict=True)])

@@ -36,8 +36,8 @@ class Patches(nn.Module):
 class LocalPatches(nn.Module):
     """Six neighbouring patches -> power of mel bands, in logarithms; these by two convolutions -> one token of four.
 
-    It hears as Whisper does (Radford et al., 2022), so that its weights can be gone on from; a frame is two patches, 10.7
-    ms. The level of a window does not matter: it is divided by its root mean square.
+    It hears as Whisper does (Radford et al., 2022), so that its weights can be gone on from; a frame is two patches,
+    10.7 ms. The level of a window does not matter: it is divided by its root mean square.
     """
 
     basis: Tensor

@@ -123,20 +123,18 @@ class Vatt(nn.Module):
         audio, text = config.audio, config.text
         if config.agnostic and (audio.width, audio.layers, audio.heads) != (text.width, text.layers, text.heads):
             raise ValueError("a trunk that reads both modalities has one shape")
-        if audio.tokens_a_piece and (text.style, config.fine_dims, config.dims) != ("bert", audio.width, text.width):
-            raise ValueError("soft word pieces are read by a BERT, and leave its space and the trunk's as they are")
+        if audio.tokens_a_piece and (text.style, config.fine_dims) != ("bert", audio.width):
+            raise ValueError("soft word pieces are read by a BERT, and the fine space is that of the trunk")
+        pieces = audio.tokens_a_piece > 0
+        self.audio = ListeningTower(audio, text) if pieces else AudioTower(audio, config.agnostic)
         self.audio_trunk = Trunk(audio.width, audio.layers, audio.heads, config.dropout)
-        if audio.tokens_a_piece:
-            self.audio: AudioTower | ListeningTower = ListeningTower(audio, text)
-            self.audio_head, self.text_head = None, nn.Identity()
-        else:
-            self.audio = AudioTower(audio, config.agnostic)
-            self.audio_head = AudioHead(audio.width, config.fine_dims, config.dims)
-            self.text_head = nn.Linear(text.width, config.dims)
+        self.audio_head = None if pieces else AudioHead(audio.width, config.fine_dims, config.dims)
         self.text = Bert(text) if text.style == "bert" else TextTower(text, config.agnostic)
         self.text_trunk: Trunk | None = None
         if text.style == "t5" and not config.agnostic:
             self.text_trunk = Trunk(text.width, text.layers, text.heads, config.dropout)
+        as_it_is = pieces and text.width == config.dims
+        self.text_head = nn.Identity() if as_it_is else nn.Linear(text.width, config.dims)
 
     def encode_audio(self, waveform: Tensor, valid_samples: Tensor, drop: float = 0.0) -> AudioVectors:
         """waveform [B, L] in [-1, 1], valid_samples [B] -> the vectors; `drop` is the share of tokens left out."""

@@ -13,7 +13,7 @@ SILENT = -12.0  # logarithm of the least weight of a piece: as good as none
 
 
 class Pieces(NamedTuple):
-    """vectors [B, P, W] beside those of the vocabulary; spoken [B, P]: how surely each is a new word piece, as a logit;
+    """vectors [B, P, W] beside those of the vocabulary; spoken [B, P]: how surely each is a word piece, as a logit;
     valid [B, P] boolean."""
 
     vectors: Tensor
@@ -54,5 +54,5 @@ def read_pieces(bert: Bert, pieces: Pieces) -> Tensor:
     marks = bert.lookup(torch.tensor([CLS_ID, SEP_ID], device=weights.device)).expand(len(weights), -1, -1)
     x = torch.cat([marks.to(pieces.vectors.dtype), pieces.vectors], dim=1)
     x = x + bert.place(places.detach())
-    weight = torch.cat([torch.ones_like(weights[:, :2]), weights], dim=1)
+    weight = torch.cat([torch.ones_like(total).expand(-1, 2), weights], dim=1)
     return bert.read(x, weight.log()[:, None, None].to(x.dtype), weight)

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from export.vatt.pieces import Pieces
 from export.vatt.tokenizer import PAD_ID
 
-
 RIVALS = 4096  # word pieces that those of a batch are told from, drawn anew each step: all would take half of the time
 
 
@@ -21,14 +20,14 @@ class Spelling(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(math.log(5.0)))
 
     def forward(self, pieces: Pieces, vocabulary: Tensor, said: Tensor) -> Tensor:
-        """vocabulary [V, W]; said [B, N], word pieces that are spoken, PAD_ID behind them; a row of none does not count.
+        """vocabulary [V, W]; said [B, N], word pieces that are spoken, PAD_ID behind them; rows of none do not count.
 
         The mean of the negative logarithm of the likelihood of a word piece.
         """
         lengths = (said != PAD_ID).sum(1)
         spelt = (lengths > 0).nonzero()[:, 0]
         if not len(spelt):
-            return pieces.vectors.sum() * 0
+            return 0 * (pieces.vectors.sum() + pieces.spoken.sum() + self.sharpness)
         rivals = torch.randint(PAD_ID + 1, len(vocabulary), (RIVALS,), device=said.device)
         known, numbers = torch.cat([said[spelt].flatten(), rivals]).unique(return_inverse=True)
         targets = numbers[: said[spelt].numel()].reshape(said[spelt].shape)

@@ -1,8 +1,8 @@
 """Trains the embedders: `auricle train embeddings --data CORPUS`.
 
-`tiny` begins as the encoder of Whisper and as MiniLM, whose text tower stays so unless --text-rate trains it too; towers
-of other presets are distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from those of other recordings, of other
-processes and of past steps. One process, or several: `torchrun --nproc-per-node 2 -m export train embeddings ...`. A
+`tiny` begins as the encoder of Whisper and as MiniLM; its text tower stays so unless --text-rate trains it too. Towers
+of other presets are distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from those of other
+recordings, of other processes and of past steps. One process, or several: `torchrun --nproc-per-node 2 -m export train embeddings ...`. A
 killed run resumes. Every `save_every` steps the averaged weights are written as safetensors.
 """
 
@@ -24,7 +24,7 @@ from export.vatt import minilm, whisper
 from export.vatt.bert import Bert
 from export.vatt.dataset import AudioTextBatches, Texts
 from export.vatt.embed import load_model
-from export.vatt.model import PRESETS, ListeningTower, Vatt
+from export.vatt.model import PRESETS, Vatt
 from export.vatt.pairs import read_pairs
 from export.vatt.tokenizer import load_tokenizer
 from export.vatt.trainee import Trainee, Weights
@@ -164,11 +164,7 @@ def _begin(options: TrainingOptions) -> tuple[Vatt, Bert | None]:
 def _groups(trainee: Trainee, options: TrainingOptions) -> list[dict[str, Any]]:
     """Matrices decay; norms, biases and what begins as it should do not. `share` is of the learning rate."""
     model = trainee.model
-    begun = (
-        [*model.audio.front_end.parameters(), *model.audio_trunk.parameters()]
-        if isinstance(model.audio, ListeningTower)
-        else []
-    )
+    begun = [*model.audio.front_end.parameters(), *model.audio_trunk.parameters()] if whisper.starts_from(model) else []
     text = [
         *model.text.parameters(),
         *model.text_head.parameters(),

@@ -30,7 +30,8 @@ def start(model: Vatt, cache: Path = CACHE) -> None:
     own = renamed({name: value.float() for name, value in checkpoint["model_state_dict"].items()})
     missing, unexpected = model.load_state_dict(own, strict=False)
     begun = ("audio.front_end.", "audio_trunk.")
-    assert not unexpected and not [name for name in missing if name.startswith(begun)], "other names than Whisper's"
+    wrong = [*unexpected, *(name for name in missing if name.startswith(begun))]
+    assert not wrong, f"not Whisper's names: {wrong}"
 
 
 def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from export.entries import BATCH, Case, Entry, Measure, Named, Precision, Served
 from export.errors import ExportError
 from export.vggt_audio.model import PRESETS, VGGTAudio
 from export.vggt_audio.poses import decode_poses, unproject
+from export.vggt_audio.register import CERTAIN
 
 MAX_VIEWS = 16
 # Rows and columns of patches of the examples: square, wide, high, and no two alike.
@@ -18,7 +19,7 @@ GRIDS = ((9, 12), (12, 9), (7, 7), (8, 16), (16, 5))
 GROUPS = {
     "materials": ("absorption", "reflection", "scattering", "impedance", "acoustic_conf"),
     "geometry": ("depth_map", "depth_conf", "world_points", "world_points_conf"),
-    "cameras": ("pose_enc",),
+    "cameras": ("pose_enc", "pose_conf"),
 }
 
 
@@ -59,6 +60,8 @@ class AcousticMapsGraph(ServedGraph):
             images.permute(0, 1, 4, 2, 3).float() / 255, audio_features=audio_features, audio_valid=audio_valid
         )
         maps = answer | answer["acoustic_properties"] | {"depth_map": answer["depth"]}
+        if self.model.match_head is None:
+            maps["pose_conf"] = torch.full_like(answer["pose_enc"][..., 0], CERTAIN)
         if self.model.point_head is None:
             cameras = decode_poses(answer["pose_enc"], (images.shape[2], images.shape[3]))
             points = unproject(answer["depth"], *cameras)

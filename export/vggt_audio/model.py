@@ -17,7 +17,10 @@ from export.vggt_audio.aggregator import Aggregator
 from export.vggt_audio.camera_head import CameraHead
 from export.vggt_audio.dpt_head import DPTHead
 from export.vggt_audio.efficientnet import STRIDE, EfficientNetEmbed
+from export.vggt_audio.match_head import MatchHead
+from export.vggt_audio.poses import decode_poses, matrices_to_quaternions, rays
 from export.vggt_audio.pretrained import LoadReport, freeze_vggt, load_vggt
+from export.vggt_audio.register import register
 from export.vggt_audio.track_head import TrackHead
 from export.vggt_audio.vit import VisionTransformer
 
@@ -47,6 +50,7 @@ class VGGTAudioConfig:
     camera_heads: int = 16
     camera_layer_scale: float = 0.01
     camera_iterations: int = 4
+    match_depth: int = 0  # pairs of blocks that match patches across views, where poses are to follow from that
     enable_depth: bool = True
     enable_point: bool = True
     dpt_features: int = 256
@@ -74,6 +78,8 @@ class VGGTAudioConfig:
             raise ValueError(f"patches of {self.patch_size} do not tile {self.img_size}")
         if len(self.layers) != 4 or [*self.layers] != sorted(self.layers) or self.layers[-1] != self.depth - 1:
             raise ValueError(f"layers are four, not descending, the last of them {self.depth - 1}, not {self.layers}")
+        if self.match_depth and not (self.enable_camera and self.enable_depth):
+            raise ValueError("poses that follow from matches need depth, and a camera head for the fields of view")
         if self.embed_dim // self.num_heads % 4:
             raise ValueError(f"two axes of pairs do not fit {self.embed_dim // self.num_heads} channels a head")
 
@@ -93,6 +99,7 @@ SMALL = VGGTAudioConfig(
     layers=(1, 3, 4, 5),
     camera_depth=2,
     camera_heads=8,
+    match_depth=2,
     enable_point=False,
     dpt_features=48,
     dpt_out_channels=(32, 64, 96, 96),
@@ -136,6 +143,11 @@ class VGGTAudio(nn.Module):
                 config.camera_iterations,
             )
             if config.enable_camera
+            else None
+        )
+        self.match_head = (
+            MatchHead(width, config.embed_dim, config.match_depth, config.num_heads, config.mlp_ratio, config.rope_freq)
+            if config.match_depth
             else None
         )
         dense = (width, config.patch_size, config.dpt_features, config.dpt_out_channels)
@@ -219,7 +231,8 @@ class VGGTAudio(nn.Module):
         audio_features [S, D] or [B, S, D]; audio_valid [S] or [B, S] boolean: which frames have them (default: all).
         mapped [K]: the numbers of the frames whose depth, points and materials are wanted (default: all).
         Answers of the heads that are on, always with a batch axis:
-            pose_enc [B, S, 9], pose_enc_list (every iteration): see `poses`
+            pose_enc [B, S, 9], pose_enc_list (every iteration of the camera head): see `poses`
+            pose_conf [B, S]: how sure the poses are, about the patches that agree on them; with matches
             depth [B, S, H, W, 1], world_points [B, S, H, W, 3], depth_conf and world_points_conf [B, S, H, W] >= 1
             acoustic_properties: absorption, reflection, scattering, impedance [B, S, H, W, C], freq_centers [bands]
             acoustic_conf [B, S, H, W] in [0, 1]
@@ -241,6 +254,9 @@ class VGGTAudio(nn.Module):
             wanted = tokens if mapped is None else [layer[:, mapped] for layer in tokens]
             if self.depth_head is not None:
                 answer["depth"], answer["depth_conf"] = self.depth_head(wanted, patch_start, size)
+            if self.match_head is not None and mapped is None:
+                matches = self.match_head(tokens, patch_start, size, self.config.patch_size).matches()
+                answer["pose_enc"], answer["pose_conf"] = self._registered(answer, matches, size)
             if self.point_head is not None:
                 answer["world_points"], answer["world_points_conf"] = self.point_head(wanted, patch_start, size)
             if self.acoustic_head is not None:
@@ -252,6 +268,16 @@ class VGGTAudio(nn.Module):
                 answer |= {"track": tracks.points[-1], "track_list": tracks.points}
                 answer |= {"vis": tracks.visible, "conf": tracks.confidence}
         return answer
+
+    def _registered(self, answer: dict[str, Any], matches: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Poses by what views see of the same places, with the camera head's fields of view."""
+        half, patch = self.config.patch_size // 2, self.config.patch_size
+        middle = (slice(None), slice(None), slice(half, None, patch), slice(half, None, patch))
+        _, intrinsics = decode_poses(answer["pose_enc"], size)
+        points = rays(intrinsics, size)[middle] * answer["depth"][middle]
+        extrinsics, confidence = register(points.flatten(2, 3), matches)
+        pose = [extrinsics[..., 3], matrices_to_quaternions(extrinsics[..., :3]), answer["pose_enc"][..., 7:]]
+        return torch.cat(pose, dim=-1), confidence
 
     def _batched(
         self, images: Tensor, audio_features: Tensor | None, audio_valid: Tensor | None

@@ -72,17 +72,22 @@ def invert_poses(extrinsics: Tensor) -> Tensor:
     return torch.cat([rotation, -rotation @ extrinsics[..., 3:]], dim=-1)
 
 
-def unproject(depth: Tensor, extrinsics: Tensor, intrinsics: Tensor) -> Tensor:
-    """depth [..., H, W, 1] -> points of the world [..., H, W, 3]; pixel centres are at integers."""
-    height, width = depth.shape[-3:-1]
-    u = torch.arange(width, device=depth.device, dtype=depth.dtype)
-    v = torch.arange(height, device=depth.device, dtype=depth.dtype)[:, None]
+def rays(intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
+    """[..., H, W, 3] through the pixels of images (H, W), in the camera's frame and with z = 1; pixel centres are at
+    integers."""
+    u = torch.arange(size[1], device=intrinsics.device, dtype=intrinsics.dtype)
+    v = torch.arange(size[0], device=intrinsics.device, dtype=intrinsics.dtype)[:, None]
 
     def of_pixels(row: int, column: int) -> Tensor:
         return intrinsics[..., row, column, None, None]
 
     x = (u - of_pixels(0, 2)) / of_pixels(0, 0)
     y = (v - of_pixels(1, 2)) / of_pixels(1, 1)
-    rays = torch.stack(torch.broadcast_tensors(x, y, torch.ones_like(x + y)), dim=-1)
+    return torch.stack(torch.broadcast_tensors(x, y, torch.ones_like(x + y)), dim=-1)
+
+
+def unproject(depth: Tensor, extrinsics: Tensor, intrinsics: Tensor) -> Tensor:
+    """depth [..., H, W, 1] -> points of the world [..., H, W, 3]; see `rays`."""
+    seen = rays(intrinsics, (depth.shape[-3], depth.shape[-2])) * depth
     rotation, origin = invert_poses(extrinsics)[..., None, :, :].split([3, 1], dim=-1)
-    return (rays * depth) @ rotation.transpose(-1, -2) + origin.transpose(-1, -2)
+    return seen @ rotation.transpose(-1, -2) + origin.transpose(-1, -2)

@@ -19,7 +19,7 @@ FILENAMES = ("model.safetensors", "model.pt")  # in this order
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HEADS = ("camera_head.", "depth_head.", "point_head.", "track_head.")
 # What VGGT does not have.
-NEW = ("aggregator.audio_token", "aggregator.audio_proj.", "acoustic_head.")
+NEW = ("aggregator.audio_token", "aggregator.audio_proj.", "acoustic_head.", "match_head.")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from service.acoustics.scene import AcousticScene, Camera, Material, NoRoom, Sur
 from service.acoustics.surfaces import Surfaces, survey
 from service.acoustics.values import Options, room_values, warnings
 
+PLACED = 1.0  # pose_conf from which on a view is where its pose says
 _LEAST_SHARE = 0.001  # of the hull's area, for a material on a plane to be a surface of its own
 
 
@@ -42,18 +43,19 @@ def reconstruct(
     """The scene that maps of S views show.
 
     maps: depth_map [S, H, W, 1] along the optical axis, depth_conf [S, H, W] (>= 1), pose_enc [S, 9] (translation of
-    camera from world, quaternion x y z w, vertical and horizontal field of view in radians), absorption [S, H, W, 8],
-    reflection [S, H, W, 1], scattering [S, H, W, 1], impedance [S, H, W, 2] (re, im in units of rho c), acoustic_conf
-    [S, H, W] in [0, 1]; others are ignored. timestamps: [S] seconds. original_from_model: [S, 3, 3] per view.
+    camera from world, quaternion x y z w, vertical and horizontal field of view in radians), pose_conf [S], absorption
+    [S, H, W, 8], reflection [S, H, W, 1], scattering [S, H, W, 1], impedance [S, H, W, 2] (re, im in units of rho c),
+    acoustic_conf [S, H, W] in [0, 1]; others are ignored. timestamps: [S] seconds. original_from_model: [S, 3, 3] per view.
 
     The room is taken for a box with objects in it. Volume is of the air and surface of all that it touches; they, the
     extents and the reverberation time are None where too little was seen, and `warnings` say so. Values that are not
-    numbers, views without a usable camera and pixels without a depth are left out. Raises NoRoom where nothing is left
-    and as `room_values`, and ValueError where maps are missing or of unlike shapes.
+    numbers, views without a usable camera or whose pose is a guess, and pixels without a depth are left out. Raises
+    NoRoom where nothing is left and as `room_values`, and ValueError where maps are missing or of unlike shapes.
     """
     options = Options() if options is None else options
     height, width = check(maps)
     cameras, usable = Cameras.decode(maps["pose_enc"], height, width)
+    usable &= maps["pose_conf"] >= PLACED
     if not usable.any():
         raise NoRoom("no view has a usable camera: poses are finite, with fields of view of 2 to 175 degrees")
     kept = np.flatnonzero(usable)

@@ -73,7 +73,7 @@ class Samples:
 
 def check(maps: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
     """(H, W). Raises ValueError naming the map that is missing or has another shape than the rest."""
-    for name in (*_MAPS, "pose_enc"):
+    for name in (*_MAPS, "pose_enc", "pose_conf"):
         if name not in maps:
             raise ValueError(f"the map {name!r} is missing")
     depth = np.shape(maps["depth_map"])
@@ -86,6 +86,8 @@ def check(maps: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
             raise ValueError(f"{name!r} has shape {list(np.shape(maps[name]))}, expected {list(expected)}")
     if np.shape(maps["pose_enc"]) != (views, 9):
         raise ValueError(f"'pose_enc' has shape {list(np.shape(maps['pose_enc']))}, expected {[views, 9]}")
+    if np.shape(maps["pose_conf"]) != (views,):
+        raise ValueError(f"'pose_conf' has shape {list(np.shape(maps['pose_conf']))}, expected {[views]}")
     return height, width
 
 

@@ -126,7 +126,7 @@ def warnings(surfaces: Surfaces, mesh: Mesh, room: Room, options: Options, usabl
     hull, found = surfaces.hull, []
     if not usable.all():
         left_out = ", ".join(str(number) for number in np.flatnonzero(~usable))
-        found.append(f"views without a usable camera were left out: {left_out}")
+        found.append(f"views that could not be placed among the others were left out: {left_out}")
     if usable.sum() < RECOMMENDED_VIEWS:
         found.append(
             f"{RECOMMENDED_VIEWS} or more views from different corners, up and down, are recommended; there are "

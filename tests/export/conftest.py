@@ -19,8 +19,9 @@ CONFIGS: dict[str, Any] = {
         TINY, audio_feature_dim=256, depth=1, layers=(0, 0, 0, 0), camera_iterations=1, enable_point=False
     ),
     "embeddings": VattConfig(
-        AudioConfig(width=32, layers=1, heads=2, merge=8, bands=16),
+        AudioConfig(width=32, layers=1, heads=2, tokens_a_piece=4, bands=16),
         TextConfig(width=32, layers=1, heads=2, style="bert", embedding=32),
+        fine_dims=32,
     ),
     "tokenizer": replace(SMALL, width=32, layers=1, heads=2, head_width=32),
     "vocoder": VocoderConfig(width=32, layers=1),

@@ -15,7 +15,8 @@ from export.vatt.dataset import AudioTextBatches, Texts, stack
 from export.vatt.pairs import Pair, read_pairs, texts_of, write_pairs
 from export.vatt.tokenizer import PATH, digest, load_tokenizer, pad, tokenize
 
-AUDIO = AudioConfig(width=32, layers=1, heads=1, merge=8, window_samples=32_768)
+LANGUAGES_AND_SECONDS = (("en", 0.5), ("de", 0.5), ("en", 60.0))
+AUDIO = AudioConfig(width=32, layers=1, heads=1, tokens_a_piece=4, window_samples=32_768)
 STAMPS, PROMPTS = "usr/share/tuxpaint/stamps/animals", "usr/share/asterisk/sounds"
 
 
@@ -85,10 +86,10 @@ def test_the_vocabulary_neither_pads_nor_cuts_and_is_small() -> None:
     tokenizer = load_tokenizer()
     assert PATH.stat().st_size < 1 << 20
     assert len(digest(PATH.read_text())) == 64
-    assert tokenizer.get_vocab_size() == 30_522
-    assert tokenize(tokenizer, ["A dog barks."], 512) == [[101, 1037, 3899, 11286, 2015, 1012, 102]]
+    assert tokenizer.get_vocab_size() == 29_528
+    assert tokenize(tokenizer, ["A dog barks."], 512) == [[2, 43, 2905, 10292, 1021, 18, 3]]
     (long,) = tokenize(tokenizer, ["dog " * 600], 512)
-    assert (len(long), long[0], long[-1]) == (512, 101, 102)
+    assert (len(long), long[0], long[-1]) == (512, 2, 3)
     ids, mask = pad([[1, 2, 3], [4]])
     assert ids.tolist() == [[1, 2, 3], [4, 0, 0]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
@@ -103,6 +104,18 @@ def test_texts_are_known_by_their_word_pieces() -> None:
     assert len(texts.rows) == 2
 
 
+def test_what_is_spoken_is_known_of_english_that_a_window_holds(tmp_path: Path) -> None:
+    path = tone(tmp_path / "a.wav", 0.5)
+    speech = [Pair(path, seconds, ("A frog.",), "train", "speech", lang) for lang, seconds in LANGUAGES_AND_SECONDS]
+    texts = Texts(speech, load_tokenizer(), 16)
+    (row,) = texts.rows
+    assert texts.said == [row[1:-1], (), row[1:-1]]
+    dataset = AudioTextBatches(speech, texts, AUDIO, size=3, drawn=1, views=1, seed="0")
+    assert [item.said for item in dataset.items] == [row[1:-1], (), ()]
+    said = next(iter(dataset))["said"]
+    assert sorted(said.tolist()) == sorted([[*row[1:-1]], [0] * len(row[1:-1]), [0] * len(row[1:-1])])
+
+
 def test_batches_hold_recordings_alike_in_length_with_their_texts(tmp_path: Path) -> None:
     pairs = [
         Pair(tone(tmp_path / f"{n}.wav", 0.5 + 0.1 * n, 200 + 50 * n), 0.5 + 0.1 * n, (f"tone {n}", "a tone"), "train")
@@ -112,8 +125,9 @@ def test_batches_hold_recordings_alike_in_length_with_their_texts(tmp_path: Path
     dataset = AudioTextBatches(pairs, texts, AUDIO, size=2, drawn=2, views=2, seed="0")
     batches = list(islice(dataset, 4))
     for batch in batches:
-        assert batch["waveform"].shape[1] % AUDIO.token_samples == 0
-        assert batch["waveform"].shape[1] < int(batch["valid_samples"].max()) + AUDIO.token_samples
+        assert batch["waveform"].shape[1] % AUDIO.step_samples == 0
+        assert batch["waveform"].shape[1] < int(batch["valid_samples"].max()) + AUDIO.step_samples
+        assert batch["said"].shape == (2, 0)  # no speech
         assert batch["input_ids"].shape == batch["attention_mask"].shape
         for row in range(2):
             drawn = batch["text"][2 * row : 2 * row + 2].tolist()

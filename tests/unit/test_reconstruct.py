@@ -171,7 +171,9 @@ def assert_finite(scene: AcousticScene) -> None:
     assert 0 <= scene.room.seen_area_fraction <= 1
 
 
-@pytest.mark.parametrize("name", ["depth_map", "absorption", "depth_conf", "acoustic_conf", "impedance", "pose_enc"])
+@pytest.mark.parametrize(
+    "name", ["depth_map", "absorption", "depth_conf", "acoustic_conf", "impedance", "pose_enc", "pose_conf"]
+)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0, -1, 1e30])
 def test_patches_of_nonsense_are_left_out(name: str, value: float) -> None:
     arrays = views(BARE)
@@ -187,6 +189,7 @@ def test_random_maps_make_some_scene() -> None:
         arrays |= {"impedance": chance.standard_normal((*shape, 2)), "depth_conf": chance.standard_normal(shape)}
         arrays |= {
             "acoustic_conf": chance.standard_normal(shape),
+            "pose_conf": np.full(shape[0], 2.0),
             "pose_enc": np.abs(chance.random((shape[0], 9))) + 0.1,
         }
         arrays["depth_map"][0, 0, 0] = 2.0

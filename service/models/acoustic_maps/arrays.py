@@ -11,8 +11,9 @@ from service.tensors import Tensors
 
 
 def to_arrays(prediction: Prediction, model: MapsModel, dtype: DType) -> Tensors:
-    """The maps, beside extrinsics [S, 3, 4], intrinsics [S, 3, 3], original_from_model [S, 3, 3], original_size [S, 2],
-    rows [S, 2] (the rows of each view that show its picture) and `metadata` (JSON in UTF-8 as uint8)."""
+    """The maps, beside extrinsics [S, 3, 4], pose_conf [S], intrinsics [S, 3, 3], original_from_model [S, 3, 3],
+    original_size [S, 2], rows [S, 2] (the rows of each view that show its picture) and `metadata` (JSON in UTF-8 as
+    uint8)."""
     views = prediction.views
     coded = encode_maps(prediction.maps, dtype)
     metadata = {
@@ -34,6 +35,7 @@ def to_arrays(prediction: Prediction, model: MapsModel, dtype: DType) -> Tensors
     return {
         **coded,
         "extrinsics": prediction.extrinsics(),
+        "pose_conf": prediction.pose_conf,
         "intrinsics": prediction.cameras.intrinsics,
         "original_from_model": views.original_from_model,
         "original_size": views.original_size,

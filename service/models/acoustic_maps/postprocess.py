@@ -13,7 +13,7 @@ from service.media.image import Views
 from service.models.acoustic_maps.answers import Answer, Result, SceneFormat
 from service.models.acoustic_maps.fields import SceneFields
 from service.models.acoustic_maps.model import MapsModel
-from service.models.acoustic_maps.prediction import POSE, Prediction
+from service.models.acoustic_maps.prediction import POSE, POSE_CONFIDENCE, Prediction
 from service.models.acoustic_maps.sound import Sound
 from service.tensors import Tensors
 
@@ -45,7 +45,7 @@ def scene_of(prediction: Prediction, options: Options) -> AcousticScene:
     )  # what is white around them is not there
     try:
         return reconstruct(
-            prediction.maps | {"depth_map": depth, POSE: prediction.pose_enc},
+            prediction.maps | {"depth_map": depth, POSE: prediction.pose_enc, POSE_CONFIDENCE: prediction.pose_conf},
             options,
             timestamps=prediction.times_s,
             original_from_model=views.original_from_model,

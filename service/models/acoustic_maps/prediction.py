@@ -12,7 +12,7 @@ from service.media.image import Views
 from service.models.acoustic_maps.maps import MAPS
 from service.tensors import Tensors
 
-POSE = "pose_enc"
+POSE, POSE_CONFIDENCE = "pose_enc", "pose_conf"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,7 @@ class Prediction:
 
     maps: Tensors
     pose_enc: NDArray[np.float32]  # [S, 9]
+    pose_conf: NDArray[np.float32]  # [S], about the patches that agree on each
     views: Views
     times_s: Sequence[float] | None  # of the views
 
@@ -28,7 +29,7 @@ class Prediction:
     def of(cls, outputs: Tensors, views: Views, times_s: Sequence[float] | None) -> Self:
         """`outputs` as the backend returns them: one row, that of the request."""
         row = {name: array[0].astype(np.float32, copy=False) for name, array in outputs.items()}
-        return cls(row, row.pop(POSE), views, times_s)
+        return cls(row, row.pop(POSE), row.pop(POSE_CONFIDENCE), views, times_s)
 
     def scaled(self, scale: float) -> "Prediction":
         """The same in lengths of which each is `scale` of the former one."""
@@ -36,7 +37,7 @@ class Prediction:
             return self
         maps = {name: array * np.float32(scale) if MAPS[name].length else array for name, array in self.maps.items()}
         pose = self.pose_enc * np.array([scale] * 3 + [1] * 6, np.float32)
-        return Prediction(maps, pose, self.views, self.times_s)
+        return Prediction(maps, pose, self.pose_conf, self.views, self.times_s)
 
     @property
     def num_views(self) -> int:

@@ -35,6 +35,7 @@ def summary(
     for index, view in enumerate(document["views"]):
         view["original_size"] = prediction.views.original_size[index].tolist()
         view["rows"] = prediction.views.rows[index].tolist()
+        view["pose_confidence"] = number(prediction.pose_conf[index])
         view["heard"] = bool(sound.valid[index])
     document["binaural"] = None if sound.cues is None else _binaural(sound.cues, prediction)
     return to_json(document)

@@ -14,7 +14,7 @@ from service.errors import InvalidInput, ServiceError
 from service.media.image import View, Views, read_view, stack_views
 from service.models.acoustic_maps.fields import SceneFields
 from service.models.acoustic_maps.model import MODEL, MapsModel
-from service.models.acoustic_maps.prediction import POSE
+from service.models.acoustic_maps.prediction import POSE, POSE_CONFIDENCE
 from service.models.acoustic_maps.sound import Recording, Sound, hear
 from service.tensors import Tensors
 from service.web.deps import WorkDep
@@ -79,7 +79,7 @@ class Survey:
         arrays = {name: array[None] for name, array in inputs.items()}
         deadline = asyncio.get_running_loop().time() + self.work.settings.deadline_s
         with self.work.trace.stage("infer"):
-            return await self.work.backend.infer(MODEL, arrays, [*maps, POSE], deadline=deadline)
+            return await self.work.backend.infer(MODEL, arrays, [*maps, POSE, POSE_CONFIDENCE], deadline=deadline)
 
     def _view(self, part: Part) -> View:
         settings = self.work.settings

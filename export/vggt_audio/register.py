@@ -1,0 +1,132 @@
+"""Poses in closed form: what views see of the same places, laid upon each other.
+
+Each pair of views by a weighted rigid motion (Horn, 1987) from which outliers are weighed out; then all views along the
+paths between them, the surer the more. A fixed number of steps without a decomposition, so that it exports.
+"""
+
+import torch
+from torch import Tensor
+
+SHARPNESS = 2.0  # exponent of the probability of a match, where places are averaged
+PAIR_STEPS = 8  # of weighing outliers out
+OUTLIER = 0.15  # distance between two views' places, relative to their distance from the cameras, that counts a quarter
+DOUBLINGS = 3  # paths of up to 2 ** 3 pairs
+CERTAIN = 3.0  # confidence above which a pair is as good as any
+SQUARINGS = 10  # of a matrix, until its largest eigenvalue is all that is left
+NEAREST_M = 0.1
+TINY = 1e-9
+
+Motion = tuple[Tensor, Tensor]
+"""rotation [..., 3, 3] and shift [..., 3]: x -> rotation x + shift."""
+
+
+def register(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
+    """points [B, S, N, 3] that views see, each in its camera's frame, and `MatchHead`'s matches [B, S, S, N, N] ->
+    extrinsics [B, S, 3, 4] in the frame of the first view, and [B, S] how sure each view's place among the others is:
+    about the number of patches that agree, from 0.
+    """
+    rotation, shift, support = pairwise(points, matches)
+    width = widest(support)
+    views = torch.arange(points.shape[1], device=points.device)
+    centre = width.clamp(max=CERTAIN).sum(-1).argmax(-1)  # the view that most others are sure about
+    rotation, shift = along_paths(rotation, shift, support, centre)
+    confidence = width.gather(2, centre[:, None, None].expand(-1, len(views), 1))[..., 0]
+    # The world is that of the first view.
+    turned = rotation @ rotation[:, :1].transpose(-1, -2)
+    moved = shift - (turned @ shift[:, :1, :, None])[..., 0]
+    return torch.cat([turned, moved[..., None]], dim=-1), confidence
+
+
+def pairwise(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, S, S, 3, 3] and [B, S, S, 3]: the motion from the frame of one view to that of another, and its support
+    [B, S, S], 0 between a view and itself."""
+    weights = matches.amax(dim=-1)
+    shares = (matches / weights.clamp(min=TINY)[..., None]) ** SHARPNESS
+    shares = shares / shares.sum(dim=-1, keepdim=True).clamp(min=TINY)
+    there = shares @ points[:, None]  # [B, S, T, N, 3]
+    here = points[:, :, None].expand_as(there)
+    away = torch.minimum(here.norm(dim=-1), there.norm(dim=-1)).clamp(min=NEAREST_M)
+    trusted = weights
+    for _ in range(PAIR_STEPS):
+        rotation, shift = rigid(here, there, trusted)
+        apart = (moved(here, rotation, shift) - there).norm(dim=-1) / away
+        trusted = weights / (1 + (apart / OUTLIER).square()).square()
+    others = 1 - torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
+    return rotation, shift, trusted.sum(dim=-1) * others
+
+
+def moved(points: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:
+    """points [..., N, 3] by one motion [...]."""
+    return points @ rotation.transpose(-1, -2) + shift[..., None, :]
+
+
+def rigid(here: Tensor, there: Tensor, weights: Tensor) -> Motion:
+    """The motion that brings points `here` [..., N, 3] nearest to those `there`, by weighted squares."""
+    shares = (weights / weights.sum(dim=-1, keepdim=True).clamp(min=TINY))[..., None]
+    middle, target = (here * shares).sum(dim=-2), (there * shares).sum(dim=-2)
+    products = ((there - target[..., None, :]) * shares).transpose(-1, -2) @ (here - middle[..., None, :])
+    rotation = nearest_rotation(products)
+    return rotation, target - (rotation @ middle[..., None])[..., 0]
+
+
+def nearest_rotation(products: Tensor) -> Tensor:
+    """[..., 3, 3] sums of there * here^T -> the rotation that fits them best: Horn's quaternion."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in products.unbind(-2))
+    trace = xx + yy + zz
+    rows = [
+        torch.stack([trace, zy - yz, xz - zx, yx - xy], dim=-1),
+        torch.stack([zy - yz, 2 * xx - trace, xy + yx, xz + zx], dim=-1),
+        torch.stack([xz - zx, xy + yx, 2 * yy - trace, yz + zy], dim=-1),
+        torch.stack([yx - xy, xz + zx, yz + zy, 2 * zz - trace], dim=-1),
+    ]
+    matrix = torch.stack(rows, dim=-2)
+    matrix = matrix / norm(matrix) + torch.eye(4, dtype=matrix.dtype, device=matrix.device)
+    for _ in range(SQUARINGS):
+        matrix = matrix @ matrix
+        matrix = matrix / norm(matrix)
+    # Of the projection on one axis, every column is that axis; the longest says it best.
+    longest = matrix.diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
+    w, x, y, z = matrix.gather(-1, longest[..., None, None].expand(*longest.shape, 4, 1))[..., 0].unbind(-1)
+    scale = 2 / (w * w + x * x + y * y + z * z)
+    rotation = [
+        *(1 - scale * (y * y + z * z), scale * (x * y - w * z), scale * (x * z + w * y)),
+        *(scale * (x * y + w * z), 1 - scale * (x * x + z * z), scale * (y * z - w * x)),
+        *(scale * (x * z - w * y), scale * (y * z + w * x), 1 - scale * (x * x + y * y)),
+    ]
+    return torch.stack(rotation, dim=-1).unflatten(-1, (3, 3))
+
+
+def norm(matrix: Tensor) -> Tensor:
+    """Of matrices [..., n, n], [..., 1, 1]."""
+    return matrix.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp(min=TINY)
+
+
+def widest(support: Tensor) -> Tensor:
+    """[B, S, S]: the support of the weakest pair on the best path between two views; boundless to the view itself."""
+    views = support.shape[-1]
+    itself = torch.eye(views, dtype=support.dtype, device=support.device)
+    width = (support + support.transpose(1, 2)) / 2 + itself * torch.finfo(torch.float16).max
+    for _ in range(4):  # 16 views are never further apart than 2 ** 4 pairs
+        width = torch.minimum(width[..., None], width[:, None]).amax(dim=2)
+    return width
+
+
+def along_paths(rotation: Tensor, shift: Tensor, support: Tensor, centre: Tensor) -> Motion:
+    """Motions between pairs -> [B, S] from the frame of the view `centre` [B] to every other: the mean over all paths
+    of at most 2 ** DOUBLINGS pairs, each taken as often as it is supported."""
+    batch, views = support.shape[:2]
+    steps = torch.cat([rotation, shift[..., None]], dim=-1)
+    last = torch.tensor([0.0, 0, 0, 1], dtype=steps.dtype, device=steps.device)
+    steps = torch.cat([steps, last.expand(batch, views, views, 1, 4)], dim=-2)
+    weight = ((support + support.transpose(1, 2)) / 2).square()
+    weight = weight / weight.sum(dim=-1, keepdim=True).clamp(min=TINY)
+    # To stay is a path as well, so that even and odd numbers of pairs mix.
+    still = torch.eye(views, dtype=steps.dtype, device=steps.device)
+    walk = weight[..., None, None] * steps.transpose(1, 2) + still[..., None, None] * torch.eye(4).to(steps)
+    walk = (walk / 2).transpose(2, 3).reshape(batch, 4 * views, 4 * views)
+    for _ in range(DOUBLINGS):
+        walk = walk @ walk
+    columns = walk.reshape(batch, views, 4, views, 4).movedim(3, 2)  # [B, S, T, 4, 4]
+    at = centre[:, None, None, None, None].expand(-1, views, 1, 4, 4)
+    reached = columns.gather(2, at)[:, :, 0]
+    return nearest_rotation(reached[..., :3, :3]), reached[..., :3, 3] / reached[..., 3:, 3].clamp(min=TINY)
