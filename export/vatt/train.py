@@ -2,8 +2,8 @@
 
 `tiny` begins as the encoder of Whisper and as MiniLM; its text tower stays so unless --text-rate trains it too. Towers
 of other presets are distilled towards MiniLM. Audio is drawn to the texts that are true of it, away from those of other
-recordings, of other processes and of past steps. One process, or several: `torchrun --nproc-per-node 2 -m export train embeddings ...`. A
-killed run resumes. Every `save_every` steps the averaged weights are written as safetensors.
+recordings, of other processes and of past steps. One process, or several: `torchrun --nproc-per-node 2 -m export train
+embeddings ...`. A killed run resumes. Every `save_every` steps the averaged weights are written as safetensors.
 """
 
 from collections.abc import Iterator

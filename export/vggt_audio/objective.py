@@ -39,6 +39,7 @@ class Stage(StrEnum):
     visual = "visual"
     acoustic = "acoustic"
     joint = "joint"
+    cameras = "cameras"
 
 
 class Objective(nn.Module):

@@ -31,6 +31,9 @@ def register(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
     centre = width.clamp(max=CERTAIN).sum(-1).argmax(-1)  # the view that most others are sure about
     rotation, shift = along_paths(rotation, shift, support, centre)
     confidence = width.gather(2, centre[:, None, None].expand(-1, len(views), 1))[..., 0]
+    # The view in the middle is where it is.
+    others = torch.where(views == centre[:, None], CERTAIN, confidence)
+    confidence = torch.where(views == centre[:, None], others.amax(dim=-1, keepdim=True), others)
     # The world is that of the first view.
     turned = rotation @ rotation[:, :1].transpose(-1, -2)
     moved = shift - (turned @ shift[:, :1, :, None])[..., 0]

@@ -2,7 +2,8 @@
 
 Three stages, each from the weights of the one before (`--weights`): `visual` learns geometry from pictures, for which
 published weights may stand in (`--vggt`); `acoustic` learns materials and to listen while all that is visual stays as
-it is; `joint` learns everything at once, also from scratch. One process, or several: `torchrun --nproc-per-node 2 -m
+it is; `joint` learns everything at once, also from scratch; `cameras`, behind them, learns which patches of two views
+show the same, and leaves all else as it is. One process, or several: `torchrun --nproc-per-node 2 -m
 export train acoustic_maps ...`. A killed run resumes.
 """
 
@@ -32,7 +33,7 @@ from export.vggt_audio.scenes import Generator
 from export.vggt_audio.sound import LEAD_S, RECORDED_S, SAMPLE_RATE
 from export.vggt_audio.store import Store
 from export.vggt_audio.textures import load_textures
-from export.vggt_audio.trainee import Trainee, freeze
+from export.vggt_audio.trainee import CamerasTrainee, Trainee, freeze
 from export.vggt_audio.vit import VisionTransformer
 from export.vggt_audio.warm_start import warm_start
 from export.weights import load_weights, restore_config, save_weights
@@ -96,7 +97,12 @@ def train(options: TrainingOptions) -> Path:
         places=options.places,
         rendering=options.rendering,
     )
-    trainee = Trainee(model, objective, options.bf16, options.mapped, options.matches).to(process.device)
+    trainee: Trainee | CamerasTrainee
+    if options.stage is Stage.cameras:
+        trainee = CamerasTrainee(model, options.bf16)
+    else:
+        trainee = Trainee(model, objective, options.bf16, options.mapped, options.matches)
+    trainee.to(process.device)
     optimizers = _optimizers(trainee, options)
     ema = Ema(model)
     parts: dict[str, checkpoint.Stateful] = {"trainee": trainee, "ema": ema, **optimizers}
@@ -148,6 +154,8 @@ def _begin(options: TrainingOptions) -> VGGTAudio:
     config = PRESETS[options.preset] if weights is None else restore_config(VGGTAudioConfig, weights.config)
     if options.stage is not Stage.acoustic:
         config = replace(config, metric=True)  # the geometry that it learns is in metres
+    if options.stage is Stage.cameras:
+        config = replace(config, match_depth=config.match_depth or PRESETS[options.preset].match_depth)
     if options.vggt is not None:
         model, report = VGGTAudio.from_pretrained_vggt(options.vggt, config, freeze_visual=False)
         logger.info("parameters of %s: %s", options.vggt, report)
@@ -161,13 +169,18 @@ def _begin(options: TrainingOptions) -> VGGTAudio:
             warm_start(encoder)
         return model
     try:
-        model.load_state_dict(weights.state)
+        state = weights.state
+        if options.stage is Stage.cameras:
+            # Weights of the other stages may be from before there were matches.
+            begun = model.state_dict().items()
+            state = {name: value for name, value in begun if name.startswith("match_head.")} | state
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise ExportError(f"{options.weights} does not fit its own configuration: {error}") from error
     return model
 
 
-def _optimizers(trainee: Trainee, options: TrainingOptions) -> dict[str, torch.optim.Optimizer]:
+def _optimizers(trainee: Trainee | CamerasTrainee, options: TrainingOptions) -> dict[str, torch.optim.Optimizer]:
     """By name. Matrices decay; norms, biases, gains and frozen parameters do not."""
     trunk = trainee.model.aggregator
     inner = (
@@ -194,7 +207,7 @@ def _batches(
 ) -> Iterator[dict[str, Tensor]]:
     """Batches from number `first` on; each process has its own."""
     seed = options.seed * process.world_size + process.rank
-    heard = 0.0 if options.stage is Stage.visual else options.heard
+    heard = 0.0 if options.stage in (Stage.visual, Stage.cameras) else options.heard
     generated = _generated(options, seed, first, heard, patch)
     filmed = _filmed(options, seed, first, heard, patch)
     if generated is not None and filmed is not None:
@@ -223,6 +236,8 @@ def _generated(options: TrainingOptions, seed: int, first: int, heard: float, pa
 def _replayed(options: TrainingOptions, patch: int) -> list[Shape]:
     """Two steps of half the width to one of the whole, of a quarter as many pictures; now and then upright ones."""
     width, height = options.width, _height(options.width, 2 * patch)
+    if options.stage is Stage.cameras:
+        return [Shape(max(1, options.pictures // views), views, height, width) for views in (6, 3, 4, 2)]
     upright = width * 3 // 5 // (2 * patch) * 2 * patch
     shapes = [Shape(max(1, options.pictures // views), views, height // 2, width // 2) for views in (3, 2, 4, 2)]
     shapes.append(Shape(max(1, options.pictures // 6), 6, height // 2, width // 2))

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from export.errors import ExportError
 from export.vggt_audio.block import Attention
 from export.vggt_audio.loss import Terms, masked_mean
+from export.vggt_audio.match_head import match_loss
 from export.vggt_audio.matching import Projections, correspondences, matching_loss, places_in_first
 from export.vggt_audio.materials import CLASSES
 from export.vggt_audio.model import VGGTAudio
@@ -85,8 +87,35 @@ class Trainee(nn.Module):
         return torch.randperm(views)[:count].sort().values
 
 
+class CamerasTrainee(nn.Module):
+    """A batch -> how far matches across views are from the truth. All that sees stays as it is."""
+
+    def __init__(self, model: VGGTAudio, bf16: bool) -> None:
+        """Raises ExportError for a model that has no matches."""
+        super().__init__()
+        if model.match_head is None:
+            raise ExportError("the model has no head that matches views: its configuration has a match_depth of 0")
+        self.model, self.bf16 = model, bf16
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Terms:
+        """`batch` is one of `dataset`, as tensors, of two views or more."""
+        images = batch["images"].permute(0, 1, 4, 2, 3).float() / 255
+        config, match_head = self.model.config, self.model.match_head
+        assert match_head is not None
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.no_grad():
+                tokens, patch_start = self.model.aggregator(images)
+            size = (images.shape[-2], images.shape[-1])
+            found = match_head([layer.float() for layer in tokens], patch_start, size, config.patch_size)
+        return {"camera_matches": match_loss(found, correspondences(batch, config.patch_size))}
+
+
 def freeze(model: VGGTAudio, stage: Stage) -> None:
-    """Leave to training what the stage learns: VGGT, what VGGT does not have, or both."""
+    """Leave to training what the stage learns: VGGT, what VGGT does not have, both, or matches across views."""
+    if stage is Stage.cameras:
+        model.requires_grad_(False)
+    if model.match_head is not None:
+        model.match_head.requires_grad_(stage is Stage.cameras)
     if stage is Stage.acoustic:
         freeze_vggt(model)
     if stage is Stage.visual:

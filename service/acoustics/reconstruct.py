@@ -45,7 +45,8 @@ def reconstruct(
     maps: depth_map [S, H, W, 1] along the optical axis, depth_conf [S, H, W] (>= 1), pose_enc [S, 9] (translation of
     camera from world, quaternion x y z w, vertical and horizontal field of view in radians), pose_conf [S], absorption
     [S, H, W, 8], reflection [S, H, W, 1], scattering [S, H, W, 1], impedance [S, H, W, 2] (re, im in units of rho c),
-    acoustic_conf [S, H, W] in [0, 1]; others are ignored. timestamps: [S] seconds. original_from_model: [S, 3, 3] per view.
+    acoustic_conf [S, H, W] in [0, 1]; others are ignored. timestamps: [S] seconds. original_from_model: [S, 3, 3] per
+    view.
 
     The room is taken for a box with objects in it. Volume is of the air and surface of all that it touches; they, the
     extents and the reverberation time are None where too little was seen, and `warnings` say so. Values that are not
