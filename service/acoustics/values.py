@@ -17,8 +17,8 @@ from service.acoustics.scene import NoRoom, Room
 from service.acoustics.surfaces import Surfaces
 
 METHODS = (*FORMULAS, "raytrace")
-MIN_SEEN_FRACTION = 0.3  # of the hull: with less, what is unseen decides
-MAX_UNSEEN_SIDES = 1  # of the hull: with more, its size is not known
+MIN_SEEN_FRACTION = 0.2  # of the hull: with less, what is unseen decides
+MAX_UNSEEN_SIDES = 3  # of the hull, assumed where what was seen ends; with more, its size is not known
 RECOMMENDED_VIEWS = 4
 _LITTLE = 0.2  # of a side
 _STRANGE_SHARE = 0.15  # of the samples outside of the hull
