@@ -1,7 +1,6 @@
 """The two backends over the same repository, as one fixture for the contract suite."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,15 +85,3 @@ async def subject(request: pytest.FixtureRequest, repository: Path) -> AsyncIter
 @pytest.fixture
 def backend(subject: Subject) -> Backend:
     return subject.backend
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]:
-    """Waits for what another process or a thread does: it has no event to wait on."""
-
-    async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(30):
-            while not await condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
-
-    return until

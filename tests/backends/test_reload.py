@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from service.repository import load
 from tests.backends import models
 from tests.backends.conftest import Record
 from tests.conftest import StartTriton
-
-Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+from tests.until import until
 
 X = {"x": np.zeros((1, 4), np.float32)}
 
@@ -34,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["embedded", pytest.param("tritonserver", marks=pytest.mark.tritonserver)])
 async def test_a_new_version_is_used_and_no_request_is_dropped(
-    kind: str, request: pytest.FixtureRequest, folder: Path, until: Until
+    kind: str, request: pytest.FixtureRequest, folder: Path
 ) -> None:
     record, repository = Record(), folder.parent
     backend: Backend
@@ -55,7 +53,7 @@ async def test_a_new_version_is_used_and_no_request_is_dropped(
                     assert (await pinned.infer("add", X))["y"][0, 0] == version
             served.append(version)
 
-    async def is_served(version: int) -> bool:
+    def is_served(version: int) -> bool:
         return backend.models["add"].version == version and version in served[-8:]
 
     clients = [asyncio.create_task(client()) for _ in range(8)]
@@ -75,32 +73,30 @@ async def test_a_new_version_is_used_and_no_request_is_dropped(
     await backend.close()
 
 
-async def test_a_version_that_does_not_load_changes_nothing_until_it_is_mended(folder: Path, until: Until) -> None:
+async def test_a_version_that_does_not_load_changes_nothing_until_it_is_mended(folder: Path) -> None:
     record = Record()
     backend = Embedded(load(folder.parent), look=partial(load, folder.parent), poll_s=0.02, observer=record)
     await backend.start()
-    (folder / "2").mkdir()
-    (folder / "2" / "model.onnx").write_bytes(b"no graph")
-
-    async def reloads(count: int) -> bool:
-        return len(record.reloads) >= count
-
-    await until(partial(reloads, 2))
-    assert record.reloads[-1] == ("add", 2, "failed")
+    aside = folder.parent / ".2"
+    aside.mkdir()
+    (aside / "model.onnx").write_bytes(b"no graph")
+    aside.rename(folder / "2")
+    await until(lambda: record.reloads[-1] == ("add", 2, "failed"))
     assert (await backend.infer("add", X))["y"][0, 0] == 1
 
-    shutil.rmtree(folder / "2")
     models.write_version(folder, 3)
-    await until(partial(reloads, 3))
+    await until(lambda: record.reloads[-1] == ("add", 3, "loaded"))
     assert (await backend.infer("add", X))["y"][0, 0] == 3
 
+    shutil.rmtree(folder / "2")
     shutil.rmtree(folder / "3")  # back to the former one
-    await until(partial(reloads, 4))
+    await until(lambda: record.reloads[-1] == ("add", 1, "loaded"))
     assert (await backend.infer("add", X))["y"][0, 0] == 1
+    assert record.reloads.count(("add", 2, "failed")) == 1  # not tried again and again
     await backend.close()
 
 
-async def test_what_is_served_outlives_a_repository_that_is_damaged_or_gone(folder: Path, until: Until) -> None:
+async def test_what_is_served_outlives_a_repository_that_is_damaged_or_gone(folder: Path) -> None:
     looks = 0
 
     def look() -> dict[str, object]:
@@ -108,15 +104,13 @@ async def test_what_is_served_outlives_a_repository_that_is_damaged_or_gone(fold
         looks += 1
         return dict(load(folder.parent))
 
-    async def looked(count: int) -> bool:
-        return looks >= count
-
     backend = Embedded(load(folder.parent), look=look, poll_s=0.02)  # type: ignore[arg-type]
     await backend.start()
     (folder / "config.pbtxt").write_text("this is no configuration")
-    await until(partial(looked, 3))
+    await until(lambda: looks >= 3)
     shutil.rmtree(folder.parent)
-    await until(partial(looked, looks + 3))
+    gone = looks
+    await until(lambda: looks >= gone + 3)
     assert (await backend.infer("add", X))["y"][0, 0] == 1
     await backend.close()
 

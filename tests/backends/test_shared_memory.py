@@ -1,7 +1,6 @@
 """Large tensors through memory that is shared with the real tritonserver: same answers, and nothing left behind."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from tests.backends import models
 from tests.backends.conftest import Record
 from tests.conftest import StartTriton
 from tests.tritonserver.server import TritonServer
+from tests.until import until
 
 pytestmark = pytest.mark.tritonserver
 
@@ -105,9 +105,7 @@ async def test_a_server_that_shares_no_memory_is_served_over_grpc(tritonserver: 
     await backend.close()
 
 
-async def test_a_server_that_was_started_anew_is_told_again(
-    tritonserver: StartTriton, tmp_path: Path, until: Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
-) -> None:
+async def test_a_server_that_was_started_anew_is_told_again(tritonserver: StartTriton, tmp_path: Path) -> None:
     server = tritonserver(models.build(tmp_path, "whole"))
     record = Record()
     backend = Triton([server.url], shared_memory=THRESHOLD, observer=record)

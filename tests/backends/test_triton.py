@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -20,6 +19,7 @@ from tests.backends import models
 from tests.backends.conftest import Record
 from tests.conftest import StartTriton
 from tests.tritonserver.server import TritonServer
+from tests.until import until
 
 X = {"x": np.zeros((1, 4), np.float32)}
 LONG = {"steps": np.array([[4_000_000]], np.int64)}
@@ -46,9 +46,6 @@ def test_messages_tell_outcomes_of_one_status_apart(
     assert kind is not STATUSES[status]
 
 
-Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
-
-
 async def answered(backend: Triton, deadline_s: float = 30.0) -> None:
     deadline = asyncio.get_running_loop().time() + deadline_s
     assert (await backend.infer("add", X, deadline=deadline))["y"][0, 0] == 1
@@ -56,7 +53,7 @@ async def answered(backend: Triton, deadline_s: float = 30.0) -> None:
 
 @pytest.mark.tritonserver
 async def test_a_killed_server_fails_its_requests_at_once_and_is_used_again_when_it_returns(
-    tritonserver: StartTriton, small_repository: Path, until: Until
+    tritonserver: StartTriton, small_repository: Path
 ) -> None:
     server, record = tritonserver(small_repository), Record()
     backend = Triton([server.url], observer=record)
@@ -99,7 +96,7 @@ async def test_with_two_servers_the_death_of_one_is_not_noticed(
 
 @pytest.mark.tritonserver
 async def test_what_a_frozen_server_has_is_answered_by_another_one(
-    tritonserver: StartTriton, server: TritonServer, small_repository: Path, until: Until
+    tritonserver: StartTriton, server: TritonServer, small_repository: Path
 ) -> None:
     frozen, record = tritonserver(small_repository), Record()
     backend = Triton([frozen.url, server.url], observer=record)
@@ -124,7 +121,7 @@ async def test_what_a_frozen_server_has_is_answered_by_another_one(
 
 @pytest.mark.tritonserver
 async def test_a_frozen_server_alone_is_refused_for_and_its_requests_wait_for_their_deadline(
-    tritonserver: StartTriton, small_repository: Path, until: Until
+    tritonserver: StartTriton, small_repository: Path
 ) -> None:
     loop = asyncio.get_running_loop()
     frozen, record = tritonserver(small_repository), Record()
@@ -137,10 +134,7 @@ async def test_a_frozen_server_alone_is_refused_for_and_its_requests_wait_for_th
         await answered(backend, 0.5)
     assert loop.time() < began + 1.5
 
-    async def refused() -> bool:
-        return bool(record.ejected)
-
-    await until(refused)
+    await until(lambda: bool(record.ejected))
     with pytest.raises(BackendUnavailable):
         await answered(backend)
     frozen.thaw()
@@ -164,7 +158,7 @@ async def test_an_address_that_accepts_and_never_answers_is_passed_over(server: 
 
 @pytest.mark.tritonserver
 async def test_a_model_that_the_repository_loses_is_unavailable_until_it_is_there_again(
-    tritonserver: StartTriton, small_repository: Path, until: Until
+    tritonserver: StartTriton, small_repository: Path
 ) -> None:
     server = tritonserver(small_repository)
     backend = Triton([server.url], poll_s=0.1)
@@ -172,10 +166,7 @@ async def test_a_model_that_the_repository_loses_is_unavailable_until_it_is_ther
     async with InferenceServerClient(server.url) as client:
         await client.unload_model("add")
 
-        async def lost() -> bool:
-            return "add" not in backend.models
-
-        await until(lost)
+        await until(lambda: "add" not in backend.models)
         with pytest.raises(ModelNotFound):
             await answered(backend)
         assert await backend.ready("slow")

@@ -14,6 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests import sounds, tiny
 from tests.faults.vanish import vanish
+from tests.until import until
 
 WORKERS, QUEUED = 2, 6
 
@@ -28,6 +29,9 @@ class Gateway:
     async def tokenize(self, body: bytes) -> httpx.Response:
         return await self.client.post("/v1/tokenize", content=body, headers={"Content-Type": "audio/flac"})
 
+    async def ready(self) -> bool:
+        return (await self.client.get("/readyz")).status_code == 200
+
     async def idle(self) -> bool:
         lines = (await self.client.get("/metrics")).text.splitlines()
         gauges = ("auricle_requests_in_flight 1.0", 'auricle_queue_depth{model="tokenizer_encoder"} 0.0')
@@ -41,13 +45,12 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     )
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on"))
     serving = asyncio.create_task(server.serve())
-    while not (server.started and server.servers):  # noqa: ASYNC110  uvicorn has no event for it
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        while (await client.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.01)
-        yield Gateway(port, client)
+        gateway = Gateway(port, client)
+        await until(gateway.ready)
+        yield gateway
     server.should_exit = True
     await serving
 
@@ -63,18 +66,12 @@ async def test_clients_that_vanish_leave_nothing_behind(gateway: Gateway) -> Non
     right = (await gateway.tokenize(body)).json()
     await vanish(gateway.port, "/v1/tokenize", body, count=40, seed=1)  # starts every thread that there will be
 
-    async def settled() -> None:
-        async with asyncio.timeout(30):
-            while not await gateway.idle():
-                await asyncio.sleep(0.01)
-
-    await settled()
+    await until(gateway.idle)
     before = held()
     await vanish(gateway.port, "/v1/tokenize", body, count=120, seed=2)
-    await settled()
-    async with asyncio.timeout(30):
-        while any(now > then for now, then in zip(held(), before, strict=True)):
-            await asyncio.sleep(0.01)  # the last connections close a moment after their requests are over
+    await until(gateway.idle)
+    # the last connections close a moment after their requests are over
+    await until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
     answers = await asyncio.gather(*(gateway.tokenize(body) for _ in range(WORKERS + QUEUED)))
     assert [answer.status_code for answer in answers] == [200] * (WORKERS + QUEUED)  # every place is free again

@@ -5,6 +5,7 @@ import logging
 import mmap
 import os
 import uuid
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ class Segment:
         """Reserves the memory, so that writing to it cannot fail. Raises OSError where there is none."""
         self.name = f"auricle-{uuid.uuid4().hex}"
         self.size = size
+        # also where the request that made it was cancelled in the middle
+        self.unlink = weakref.finalize(self, (FOLDER / self.name).unlink, missing_ok=True)
         self.registered = False
         self.lost = 0.0  # when its request was given up
         descriptor = os.open(FOLDER / self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -43,9 +46,6 @@ class Segment:
             raise
         finally:
             os.close(descriptor)
-
-    def unlink(self) -> None:
-        (FOLDER / self.name).unlink(missing_ok=True)
 
     def view(self, offset: int, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
         count = int(np.prod(shape))
@@ -118,6 +118,8 @@ class SharedMemory:
             segment = await asyncio.to_thread(Segment, size)
         except OSError as exc:
             logger.warning("no shared memory of %d bytes: %s", size, exc)
+            return None
+        if self.size + size > BUDGET:  # others were made meanwhile
             return None
         self._segments[segment.name] = segment
         try:
