@@ -55,9 +55,9 @@ async def _measure(port: int, pid: int, clients: int) -> bool:
 
     async def held() -> dict[str, float]:
         counts = {
-            "open descriptors": float(len(list(Path(f"/proc/{pid}/fd").iterdir()))),
-            "threads": float(len(list(Path(f"/proc/{pid}/task").iterdir()))),
-            "names in /dev/shm": float(len(list(FOLDER.glob("auricle-*")))),
+            "open descriptors": _entries(f"/proc/{pid}/fd"),
+            "threads": _entries(f"/proc/{pid}/task"),
+            "names in /dev/shm": _entries(FOLDER, "auricle-*"),
         }
         text = await metrics()
         for metric in ("auricle_triton_outstanding", "auricle_shared_memory_bytes"):
@@ -80,6 +80,10 @@ async def _measure(port: int, pid: int, clients: int) -> bool:
     table.add_row("answers afterwards", "the same", "the same" if answers == {right} else "OTHERS")
     Console().print(table)
     return answers != {right} or any(counts[1][what] > before for what, before in counts[0].items())
+
+
+def _entries(folder: str | Path, pattern: str = "*") -> float:
+    return float(len(list(Path(folder).glob(pattern))))
 
 
 def _gateway_pid() -> int:
