@@ -1,5 +1,7 @@
 """Picks the backend: a Triton server where one is named, else ONNX Runtime in this process."""
 
+from functools import partial
+
 from service.backends.base import Backend, Observer
 from service.settings import Settings
 
@@ -7,11 +9,29 @@ from service.settings import Settings
 def create(settings: Settings, observer: Observer | None = None) -> Backend:
     """Raises RepositoryError if the local repository has a config.pbtxt that cannot be honoured."""
     if settings.triton_url:
-        from service.backends.triton import Triton
+        from service.backends.triton.backend import Triton
+        from service.backends.triton.channel import credentials
 
-        return Triton(settings.triton_url.split(","), observer=observer)
+        tls = settings.triton_tls_ca and credentials(
+            settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key
+        )
+        addresses = settings.triton_url.split(",")
+        return Triton(
+            addresses,
+            tls=tls,
+            poll_s=settings.model_poll_s,
+            shared_memory=settings.triton_shared_memory,
+            observer=observer,
+        )
 
-    from service.backends.embedded import Embedded
+    from service.backends.embedded.backend import Embedded
     from service.repository import load
 
-    return Embedded(load(settings.model_repository), intra_op_threads=settings.intra_op_threads, observer=observer)
+    look = partial(load, settings.model_repository)
+    return Embedded(
+        look(),
+        look=look,
+        poll_s=settings.model_poll_s,
+        intra_op_threads=settings.intra_op_threads,
+        observer=observer,
+    )

@@ -44,8 +44,8 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
     """Admits the request to the thread pool until it is worked out: neither its upload nor its answer holds a place."""
-    with runtime.offload.admit() as offload:
-        yield Work(runtime.settings, runtime.backend, offload, runtime.slow, connection.state.trace)
+    with runtime.offload.admit() as offload, runtime.backend.pinned() as models:
+        yield Work(runtime.settings, models, offload, runtime.slow, connection.state.trace)
 
 
 async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
@@ -53,7 +53,8 @@ async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIt
     if runtime.streams.locked():
         raise Overloaded(f"{runtime.settings.max_streams} streams are open, which is all that are served at once")
     async with runtime.streams:
-        yield Work(runtime.settings, runtime.backend, runtime.offload, runtime.slow, connection.state.trace)
+        with runtime.backend.pinned() as models:
+            yield Work(runtime.settings, models, runtime.offload, runtime.slow, connection.state.trace)
 
 
 # Asked for behind UploadDep, as dependencies are resolved in order.

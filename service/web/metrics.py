@@ -55,6 +55,29 @@ class Metrics:
             "auricle_refusals", "Requests that a model's queue refused.", ["model", "reason"], registry=self.registry
         )
 
+        self._version = Gauge("auricle_model_version", "Version that is served.", ["model"], registry=self.registry)
+        self._reloads = Counter(
+            "auricle_model_reloads",
+            "Versions of models that were to be used while the service ran, its first ones included.",
+            ["model", "outcome"],
+            registry=self.registry,
+        )
+        self._server_up = Gauge(
+            "auricle_triton_server_up", "1: requests go to this server.", ["server"], registry=self.registry
+        )
+        self._outstanding = Gauge(
+            "auricle_triton_outstanding", "Requests that are with this server.", ["server"], registry=self.registry
+        )
+        self._ejections = Counter(
+            "auricle_triton_ejections", "Times that this server did not answer.", ["server"], registry=self.registry
+        )
+        self._retries = Counter(
+            "auricle_triton_retries", "Requests sent again after this server.", ["server"], registry=self.registry
+        )
+        self._shared_memory = Gauge(
+            "auricle_shared_memory_bytes", "Memory shared with this server.", ["server"], registry=self.registry
+        )
+
     def on_request(self, route: str, method: str, status: int, trace: Trace) -> None:
         """Counts one finished request."""
         self._requests.labels(route, method, status).inc()
@@ -77,3 +100,26 @@ class Metrics:
     def on_refused(self, model: str, reason: str) -> None:
         """Counts a request that a model's queue turned away."""
         self._refused.labels(model, reason).inc()
+
+    def on_reload(self, model: str, version: int, outcome: str) -> None:
+        """Sets the version of a model, unless it could not be loaded."""
+        self._reloads.labels(model, outcome).inc()
+        if outcome == "loaded":
+            self._version.labels(model).set(version)
+
+    def on_server(self, address: str, *, up: bool, outstanding: int) -> None:
+        """Sets what is known about a Triton server."""
+        self._server_up.labels(address).set(up)
+        self._outstanding.labels(address).set(outstanding)
+
+    def on_ejected(self, address: str) -> None:
+        """Counts a Triton server that stopped answering."""
+        self._ejections.labels(address).inc()
+
+    def on_retry(self, address: str) -> None:
+        """Counts a request that is sent again."""
+        self._retries.labels(address).inc()
+
+    def on_shared_memory(self, address: str, size: int) -> None:
+        """Sets the bytes shared with a Triton server."""
+        self._shared_memory.labels(address).set(size)

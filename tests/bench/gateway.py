@@ -13,8 +13,8 @@ from pathlib import Path
 
 
 @contextmanager
-def gateway(repository: Path, triton_url: str | None = None) -> Iterator[int]:
-    """The port of a gateway that is ready."""
+def gateway(repository: Path, triton_url: str | None = None, **settings: str) -> Iterator[int]:
+    """The port of a gateway that is ready. `settings` are more environment variables."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -24,6 +24,7 @@ def gateway(repository: Path, triton_url: str | None = None) -> Iterator[int]:
         "AURICLE_MODEL_REPOSITORY": str(repository),
         "AURICLE_LOG_LEVEL": "warning",
     }
+    environment |= settings
     if triton_url:
         environment["AURICLE_TRITON_URL"] = triton_url
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)

@@ -8,7 +8,7 @@ OUTCOMES = ServiceError.__subclasses__()
 
 
 def test_slugs_are_unique() -> None:
-    assert len({outcome.slug for outcome in OUTCOMES}) == len(OUTCOMES) == 14
+    assert len({outcome.slug for outcome in OUTCOMES}) == len(OUTCOMES) == 15
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
