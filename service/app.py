@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 
 from service import models
-from service.backends.auto import create
+from service.backends.auto import create, kind
 from service.offload import Offload
 from service.settings import Settings
 from service.vectors import auto as vector_engines
@@ -45,7 +45,7 @@ class Gateway(FastAPI):
 def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI application. Its models load in the background once its lifespan begins."""
     capabilities = tuple(discover())
-    metrics = Metrics()
+    metrics = Metrics(kind(settings))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

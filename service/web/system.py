@@ -74,7 +74,8 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
     @system.get("/metrics", summary="Prometheus metrics", response_class=Response, responses={200: _METRICS})
     async def metrics(runtime: RuntimeDep) -> Response:
         """Durations per route and stage, batch sizes, queue depths, refusals and problems by reason."""
-        return Response(generate_latest(runtime.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        text = await asyncio.to_thread(generate_latest, runtime.metrics.registry)  # some milliseconds
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     @system.get("/v1/models", summary="What is served")
     async def list_models(runtime: RuntimeDep) -> Models:

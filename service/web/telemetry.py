@@ -67,7 +67,8 @@ class Telemetry:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope.get("method", "WEBSOCKET")
         method = method if method in _METHODS else "OTHER"
-        self.metrics.on_request(route, method, status, trace)
+        key = scope.get("auricle.key", "")
+        self.metrics.on_request(route, method, status, trace, key)
         fields: dict[str, Any] = {
             "request_id": trace.request_id,
             "method": method,
@@ -79,6 +80,8 @@ class Telemetry:
             "bytes_in": received,
             "bytes_out": sent,
         }
+        if key:
+            fields["key"] = key
         if trace.problem:
             fields["problem"] = trace.problem
         logger.info("request", extra={"fields": fields})
