@@ -22,7 +22,7 @@ from service.web.capability import Capability
 from service.web.deps import Runtime, served
 from service.web.disconnect import Disconnect
 from service.web.metrics import Metrics
-from service.web.telemetry import Telemetry
+from service.web.telemetry import Telemetry, Tracing
 
 DESCRIPTION = """\
 Models that hear, behind HTTP. Send a recording as the raw body of a request, pictures of a room as a form; `Accept`
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI application. Its models load in the background once its lifespan begins."""
     capabilities = tuple(discover())
     metrics = Metrics(kind(settings))
+    tracing = _tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
             await vectors.close()
             await asyncio.to_thread(offload.close)
             await asyncio.to_thread(slow.close)
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
     app = Gateway(
         title="Auricle",
@@ -75,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
-            Middleware(Telemetry, metrics),
+            Middleware(Telemetry, metrics, tracing),
             Middleware(problems.Failures),
             Middleware(Disconnect),
             Middleware(BodyLimit, settings.max_body_bytes, settings.body_timeout_s),
@@ -96,6 +99,15 @@ def discover() -> Iterator[Capability]:
         if module.ispkg:
             capability: Capability = import_module(f"{models.__name__}.{module.name}").capability
             yield capability
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """Raises ModuleNotFoundError where a collector is named and the SDK is not installed."""
+    if not settings.otlp_endpoint:
+        return None
+    from service.web.tracing import OpenTelemetry
+
+    return OpenTelemetry(settings.otlp_endpoint, _version())
 
 
 def _version() -> str:

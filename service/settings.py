@@ -16,6 +16,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = Field("json", description="One object a line, or text for a person.")
+    otlp_endpoint: str | None = Field(
+        None,
+        description="http(s)://host:port of an OpenTelemetry collector that gets a trace of every request. Unset: none "
+        "is made. Needs `auricle[otlp]`.",
+    )
 
     model_repository: Path = Field(
         Path(__file__).parent.parent / "model_repository",
@@ -71,11 +77,11 @@ class Settings(BaseSettings):
 
     shutdown_grace_s: float = Field(30.0, ge=0, description="How long requests in flight may take after SIGTERM.")
 
-    @field_validator("vector_url")
+    @field_validator("vector_url", "otlp_endpoint")
     @classmethod
     def _server(cls, value: str | None) -> str | None:
         if value and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
-            raise ValueError(f"{value!r} is not http(s)://host:port of a Milvus server")
+            raise ValueError(f"{value!r} is not http(s)://host:port of a server")
         return value or None
 
     @field_validator("triton_url")

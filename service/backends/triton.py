@@ -12,6 +12,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from service import spans
 from service.backends.base import Observer, Unobserved, check_request, failure
 from service.errors import (
     BackendUnavailable,
@@ -198,9 +199,14 @@ class Triton:
     ) -> Tensors:
         self._count(server, model, +1)
         try:
-            result = await server.client.infer(
-                model, inputs, outputs=[InferRequestedOutput(name) for name in outputs], client_timeout=timeout
-            )
+            with spans.calling(f"infer {model}", {"server.address": server.address, "auricle.model": model}) as headers:
+                result = await server.client.infer(
+                    model,
+                    inputs,
+                    outputs=[InferRequestedOutput(name) for name in outputs],
+                    client_timeout=timeout,
+                    headers=headers,
+                )
         except InferenceServerException as exc:
             raise translate(exc, model) from exc
         except (asyncio.CancelledError, grpc.aio.UsageError) as exc:

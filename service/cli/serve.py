@@ -20,7 +20,7 @@ _WEBSOCKET_QUEUE = 8  # messages that wait per stream before its socket is no lo
 def run(settings: Settings) -> int:
     """Serves until a signal, and returns the exit code."""
     ensure_models(settings)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     server = Server(settings)
     # uvicorn raises the signal again once it has shut down gracefully; by then all is well
     for number in (signal.SIGTERM, signal.SIGINT):
