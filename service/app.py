@@ -56,7 +56,9 @@ def create_app(settings: Settings) -> FastAPI:
         started = asyncio.create_task(backend.start())
         streams = asyncio.Semaphore(settings.max_streams)
         vectors = vector_engines.create(settings)
-        app.state.runtime = Runtime(settings, backend, offload, slow, metrics, capabilities, started, streams, vectors)
+        app.state.runtime = Runtime(
+            settings, backend, offload, slow, metrics, capabilities, started, asyncio.Event(), streams, vectors
+        )
         try:
             yield
         finally:

@@ -75,7 +75,15 @@ class Settings(BaseSettings):
     )
     max_inflight_windows: int = Field(8, ge=1, description="Windows of one request inside the backend at once.")
 
-    shutdown_grace_s: float = Field(30.0, ge=0, description="How long requests in flight may take after SIGTERM.")
+    shutdown_delay_s: float = Field(
+        0.0,
+        ge=0,
+        description="How long new requests are still taken after SIGTERM, while /readyz says 503: the time that a load "
+        "balancer needs to notice.",
+    )
+    shutdown_grace_s: float = Field(
+        30.0, ge=0, description="How long requests and streams in flight may take after that."
+    )
 
     @field_validator("vector_url", "otlp_endpoint")
     @classmethod

@@ -30,6 +30,7 @@ class Runtime:
     metrics: Metrics
     capabilities: tuple[Capability, ...]
     started: asyncio.Task[None]  # ends when every model is loaded and warm
+    draining: asyncio.Event  # the service is about to end: what is begun goes on, and balancers shall look elsewhere
     streams: asyncio.Semaphore  # a place for each stream that may be open
     vectors: Store
 

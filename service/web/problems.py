@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _PARTING_S = 1.0
+_ENDING = "The service is shutting down, and there was no time left to finish this request."
 
 HANDLED = (ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError)
 OPENAI = "openai"  # the tag of routes that OpenAI's clients call
@@ -170,6 +171,12 @@ class Failures:
             await self.app(scope, receive, watch)
         except (ClientDisconnect, WebSocketDisconnect):
             return
+        except asyncio.CancelledError:
+            if not scope["app"].state.runtime.draining.is_set():
+                raise
+            if scope["type"] == "http" and state is WebSocketState.CONNECTING:
+                response = await answer(HTTPConnection(scope), HTTPException(503, _ENDING, {"Retry-After": "1"}))
+                await response(scope, receive, send)
         except Exception as error:
             if scope["type"] == "http" and state is WebSocketState.CONNECTING:
                 response = await answer(HTTPConnection(scope), error)

@@ -56,7 +56,11 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
 
     @system.get("/readyz", summary="Can it take work?", responses=responses(BackendUnavailable))
     async def readyz(runtime: RuntimeDep) -> Ready:
-        """503 until every model of the repository is loaded and warm, with the ones that are missing in `errors`."""
+        """503 until every model of the repository is loaded and warm, with the ones that are missing in `errors`; and
+        again from the moment that the service is told to end.
+        """
+        if runtime.draining.is_set():
+            raise BackendUnavailable("The service is shutting down.")
         backend = runtime.backend
         wanted = {model for capability in capabilities for model in (*capability.required, *capability.optional)}
         names = sorted({*backend.models, *wanted})

@@ -10,7 +10,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.cli.serve import Server
+from service.cli.server import Server
 from service.settings import Settings
 from tests import tiny
 from tests.conftest import StartTriton
