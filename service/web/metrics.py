@@ -54,6 +54,12 @@ class Metrics:
         self._refused = Counter(
             "auricle_refusals", "Requests that a model's queue refused.", ["model", "reason"], registry=self.registry
         )
+        self._admitted = Gauge(
+            "auricle_admitted_work", "Estimated seconds of work, queued or running.", registry=self.registry
+        )
+        self._capacity = Gauge(
+            "auricle_admission_capacity", "Estimated seconds of work that are let in.", registry=self.registry
+        )
 
     def on_request(self, route: str, method: str, status: int, trace: Trace) -> None:
         """Counts one finished request."""
@@ -73,6 +79,11 @@ class Metrics:
     def on_queue(self, model: str, depth: int) -> None:
         """Sets how many requests wait for a model."""
         self._queue_depth.labels(model).set(depth)
+
+    def on_admission(self, work_s: float, capacity_s: float) -> None:
+        """Sets the estimated seconds of work that are let in, and the bound on them."""
+        self._admitted.set(work_s)
+        self._capacity.set(capacity_s)
 
     def on_refused(self, model: str, reason: str) -> None:
         """Counts a request that a model's queue turned away."""
