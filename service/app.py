@@ -10,17 +10,23 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from service import models
 from service.backends.auto import create, kind
+from service.media.decoders import Decoders
 from service.offload import Offload
 from service.settings import Settings
 from service.vectors import auto as vector_engines
 from service.web import docs, problems, system
+from service.web.access import access
+from service.web.admission import Admission
 from service.web.body import BodyLimit
 from service.web.capability import Capability
 from service.web.deps import Runtime, served
 from service.web.disconnect import Disconnect
+from service.web.keys import Keys
+from service.web.limits import Limits
 from service.web.metrics import Metrics
 from service.web.telemetry import Telemetry, Tracing
 
@@ -53,11 +59,25 @@ def create_app(settings: Settings) -> FastAPI:
         backend = create(settings, metrics)
         offload = Offload(settings.preprocess_workers, settings.max_queued_jobs)
         slow = Offload(workers=1, max_queued=settings.max_queued_slow_jobs)
+        decoders = Decoders(settings.preprocess_workers, settings.decode_memory_bytes, settings.decode_cpu_s)
         started = asyncio.create_task(backend.start())
         streams = asyncio.Semaphore(settings.max_streams)
         vectors = vector_engines.create(settings)
         app.state.runtime = Runtime(
-            settings, backend, offload, slow, metrics, capabilities, started, asyncio.Event(), streams, vectors
+            settings=settings,
+            backend=backend,
+            offload=offload,
+            slow=slow,
+            decoders=decoders,
+            keys=Keys(settings.api_keys_file) if settings.api_keys_file else None,
+            limits=Limits(),
+            admission=Admission(settings.max_queue_s, metrics.on_admission),
+            metrics=metrics,
+            capabilities=capabilities,
+            started=started,
+            draining=asyncio.Event(),
+            streams=streams,
+            vectors=vectors,
         )
         try:
             yield
@@ -68,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
             await vectors.close()
             await asyncio.to_thread(offload.close)
             await asyncio.to_thread(slow.close)
+            await asyncio.to_thread(decoders.close)
             if tracing:
                 await asyncio.to_thread(tracing.close)
 
@@ -81,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(Telemetry, metrics, tracing),
+            *_cors(settings),
             Middleware(problems.Failures),
             Middleware(Disconnect),
             Middleware(BodyLimit, settings.max_body_bytes, settings.body_timeout_s),
@@ -89,7 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(system.router(capabilities))
     for capability in capabilities:
-        app.include_router(capability.router, dependencies=[Depends(served(capability))])
+        app.include_router(capability.router, dependencies=[Depends(access), Depends(served(capability))])
     app.include_router(docs.router)
     app.router.routes.append(docs.assets)
     return app
@@ -110,6 +132,17 @@ def _tracing(settings: Settings) -> Tracing | None:
     from service.web.tracing import OpenTelemetry
 
     return OpenTelemetry(settings.otlp_endpoint, _version())
+
+
+def _cors(settings: Settings) -> Iterator[Middleware]:
+    if settings.cors_origins:
+        yield Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id", "traceparent"],
+            expose_headers=["X-Request-Id", "Server-Timing", "Retry-After"],
+        )
 
 
 def _version() -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from service.cli import keys
 from service.cli.group import Commands
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     "Settings come from AURICLE_* environment variables; options win over them. "
     "Exit codes: 0 all done, 1 something failed, 2 wrong usage.",
 )
+
+app.add_typer(keys.app, name="keys")
 
 Repository = Annotated[
     Path | None,

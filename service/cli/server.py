@@ -11,6 +11,7 @@ from service.app import create_app
 from service.cli.environment import console
 from service.repository import RepositoryError
 from service.settings import Settings
+from service.web import connections
 from service.web.deps import Runtime
 
 logger = logging.getLogger("auricle.server")
@@ -32,6 +33,9 @@ class Server(uvicorn.Server):
                 create_app(settings),
                 host=settings.host,
                 port=settings.port,
+                http=connections.protocol(settings),
+                ssl_certfile=settings.tls_certificate,
+                ssl_keyfile=settings.tls_key,
                 log_config=None,
                 access_log=False,  # the application logs its requests itself
                 server_header=False,
@@ -61,9 +65,11 @@ class Server(uvicorn.Server):
             self.failure, self.should_exit = error, True
             return
         loading.result()
+        self._runtime.decoders.start()
+        scheme = "https" if self.config.is_ssl else "http"
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
-        console.print(f"Auricle is ready on http://{address}:{port}", highlight=False, soft_wrap=True)
+        console.print(f"Auricle is ready on {scheme}://{address}:{port}", highlight=False, soft_wrap=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Says that it goes, then takes nothing new, then finishes what it has, streams included, while there is time.

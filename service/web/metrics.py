@@ -31,7 +31,7 @@ class Metrics:
             self._problems.labels(route, trace.problem).inc()
 
     def on_admission(self, work_s: float, capacity_s: float) -> None:
-        """Sets how many seconds of inference are queued or run by estimate, and how many may be."""
+        """Sets how many seconds of work are queued or run, by estimate, and how many may be."""
         self._admitted.set(work_s)
         self._capacity.set(capacity_s)
 
@@ -83,8 +83,8 @@ class Metrics:
         self._problems = self._counter(
             "auricle_problems", "Requests answered with a problem, by its slug.", ["route", "reason"]
         )
-        self._admitted = self._gauge("auricle_admitted_work", "Estimated seconds of inference, queued or running.")
-        self._capacity = self._gauge("auricle_admission_capacity", "Seconds of inference that are admitted at once.")
+        self._admitted = self._gauge("auricle_admitted_work", "Estimated seconds of work, queued or running.")
+        self._capacity = self._gauge("auricle_admission_capacity", "Estimated seconds of work that are let in.")
 
     def _make_inference(self) -> None:
         self._batch_size = self._histogram(

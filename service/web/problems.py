@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from service.errors import InvalidInput, PayloadTooLarge, ServiceError
+from service.errors import InvalidInput, PayloadTooLarge, ServiceError, Unauthorized
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,8 @@ def headers(error: Exception) -> dict[str, str]:
     """The header fields that go with the problem."""
     if isinstance(error, ServiceError) and error.retry_after is not None:
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="auricle"'}
     if isinstance(error, HTTPException) and error.headers:
         return dict(error.headers)
     return {}

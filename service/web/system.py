@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from service.errors import BackendUnavailable, InvalidInput, ModelNotFound
+from service.web.access import access
 from service.web.capability import Capability, Description
 from service.web.deps import RuntimeDep
 from service.web.problems import responses
@@ -81,7 +82,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         text = await asyncio.to_thread(generate_latest, runtime.metrics.registry)  # some milliseconds
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    @system.get("/v1/models", summary="What is served")
+    @system.get("/v1/models", dependencies=[Depends(access)], summary="What is served")
     async def list_models(runtime: RuntimeDep) -> Models:
         return Models(
             models=[
@@ -93,6 +94,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
 
     @system.get(
         "/v1/models/{name}",
+        dependencies=[Depends(access)],
         summary="Rates, limits, formats and versions of one",
         response_model=descriptions,
         responses=responses(ModelNotFound, InvalidInput, BackendUnavailable),
