@@ -14,7 +14,8 @@ from service.web.keys import KeyFile
 
 def run(settings: Settings) -> int:
     """Serves until a signal, and returns the exit code."""
-    check_protection(settings)
+    if reason := exposure(settings):
+        fail(reason)
     ensure_models(settings)
     logs.configure(settings.log_level, settings.log_format)
     server = Server(settings)
@@ -30,23 +31,24 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def check_protection(settings: Settings) -> None:
-    """Exits with 1 where the service would be open to others unasked, or its keys or certificate cannot be read."""
+def exposure(settings: Settings) -> str | None:
+    """Why not to serve: open to others unasked, or with keys or a certificate that cannot be read."""
     if not (settings.api_keys_file or settings.allow_anonymous or _is_loopback(settings.host)):
-        fail(
+        return (
             f"{settings.host} is an address that others reach, and no API keys are asked for. Make one with "
             "`auricle keys add NAME` and set AURICLE_API_KEYS_FILE; or set AURICLE_ALLOW_ANONYMOUS=true where what is "
             "in front of the service decides who may use it."
         )
     try:
         if settings.api_keys_file and not KeyFile.read(settings.api_keys_file).keys:
-            fail(f"{settings.api_keys_file} has no API keys: `auricle keys add NAME` makes one")
+            return f"{settings.api_keys_file} has no API keys: `auricle keys add NAME` makes one"
         if settings.tls_certificate and settings.tls_key:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
     except ssl.SSLError as exc:
-        fail(f"{settings.tls_certificate} and {settings.tls_key} are no certificate and its key: {exc.reason}")
+        return f"{settings.tls_certificate} and {settings.tls_key} are no certificate and its key: {exc.reason}"
     except (OSError, ValueError) as exc:
-        fail(str(exc))
+        return str(exc)
+    return None
 
 
 def _is_loopback(host: str) -> bool:
