@@ -16,7 +16,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = Field("json", description="One object a line, or text for a person.")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json: one object a line; text: for a person; auto: text on a terminal."
+    )
     otlp_endpoint: str | None = Field(
         None,
         description="http(s)://host:port of an OpenTelemetry collector that gets a trace of every request. Unset: none "

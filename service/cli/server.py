@@ -8,7 +8,6 @@ from typing import Any
 import uvicorn
 
 from service.app import create_app
-from service.cli.environment import console
 from service.repository import RepositoryError
 from service.settings import Settings
 from service.web import connections
@@ -69,7 +68,7 @@ class Server(uvicorn.Server):
         scheme = "https" if self.config.is_ssl else "http"
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
-        console.print(f"Auricle is ready on {scheme}://{address}:{port}", highlight=False, soft_wrap=True)
+        logger.info("Auricle is ready on %s://%s:%d", scheme, address, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Says that it goes, then takes nothing new, then finishes what it has, streams included, while there is time.

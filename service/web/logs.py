@@ -55,9 +55,12 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(level: str, style: Literal["json", "text"]) -> None:
+def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
     """Sends every logger of the process, and Python's warnings, to standard error. Called once, by what serves."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # what it says of WebSockets has whole addresses, query and all; the rest is said by us
+    logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.WARNING))

@@ -20,7 +20,7 @@ ASK = Request("ask", "/", b"?", "text/plain")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BUSY = (
     b"HTTP/1.1 503 Busy\r\nContent-Type: application/problem+json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b'24\r\n{"type":"urn:problem-type:overloaded"\r\n1\r\n}\r\n0\r\n\r\n'
+    b'25\r\n{"type":"urn:problem-type:overloaded"\r\n1\r\n}\r\n0\r\n\r\n'
 )
 
 Answers = Callable[[int], bytes | None]  # to the nth request of the service; None: hangs up

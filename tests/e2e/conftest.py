@@ -13,7 +13,7 @@ import pytest
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
-READY = re.compile(r"Auricle is ready on (http://\S+)")
+READY = re.compile(r"Auricle is ready on (http://[^\s\"]+)")
 
 
 def environment(repository: Path) -> dict[str, str]:
@@ -31,11 +31,10 @@ def auricle(repository: Path, *arguments: str | Path) -> "subprocess.CompletedPr
 class Service:
     """`auricle serve` on a free port; `lines` is what it has logged so far."""
 
-    def __init__(self, repository: Path, **settings: str) -> None:
-        """`settings` as environment variables: AURICLE_SHUTDOWN_GRACE_S="1"."""
+    def __init__(self, repository: Path) -> None:
         command = [sys.executable, "-m", "service", "serve", "--port", "0"]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(repository) | settings, stderr=subprocess.PIPE, text=True, bufsize=1
+            command, cwd=ROOT, env=environment(repository), stderr=subprocess.PIPE, text=True, bufsize=1
         )
         self.lines: list[str] = []
         self.url = self.wait_for(READY)
@@ -52,12 +51,6 @@ class Service:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def end(self) -> int:
-        """The exit code of what was told to end; `lines` is then the whole log."""
-        assert self.process.stderr is not None
-        self.lines += self.process.stderr
-        return self.process.wait(30)
-
     def close(self) -> None:
         self.process.kill()
         self.process.communicate()
@@ -69,8 +62,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def service(request: pytest.FixtureRequest, repository: Path) -> Iterator[Service]:
-    """Parametrised indirectly by its settings, where a test has some."""
-    service = Service(repository, **getattr(request, "param", {}))
+def service(repository: Path) -> Iterator[Service]:
+    service = Service(repository)
     yield service
     service.close()

@@ -53,5 +53,5 @@ def test_a_mix_is_names_with_weights() -> None:
 
 @pytest.mark.parametrize("mix", ["", "sing", "text=0", "text=-1", "text=inf", "text=nan", "text=x"])
 def test_anything_else_is_refused(mix: str) -> None:
-    with pytest.raises(ValueError, match="workload|weight|could not convert"):
+    with pytest.raises(ValueError, match=r"workload|weight|could not convert"):
         parse(mix)
