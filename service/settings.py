@@ -41,6 +41,23 @@ class Settings(BaseSettings):
         "the instances of a model share the cores.",
     )
 
+    model_poll_s: float = Field(
+        2.0,
+        ge=0,
+        description="How often new versions of models are looked for, to be used without a restart; 0: never.",
+    )
+    triton_shared_memory: int = Field(
+        256 << 10,
+        ge=0,
+        description="Tensors of so many bytes and more go through system shared memory to a Triton server on this host "
+        "that allows it (--allow-client-shm), the others over gRPC. 0: all over gRPC.",
+    )
+    triton_tls_ca: Path | None = Field(
+        None, description="PEM file of the authorities that Triton's certificate is checked against. Unset: no TLS."
+    )
+    triton_tls_certificate: Path | None = Field(None, description="PEM file of the certificate to show to Triton.")
+    triton_tls_key: Path | None = Field(None, description="PEM file of that certificate's private key.")
+
     vector_store: Path = Field(
         Path("vectors"), description="Folder of the collections that search is in; made when it is first needed."
     )
@@ -136,6 +153,14 @@ class Settings(BaseSettings):
         if value and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
             raise ValueError(f"{value!r} is not http(s)://host:port of a server")
         return value or None
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if (self.triton_tls_certificate is None) != (self.triton_tls_key is None):
+            raise ValueError("triton_tls_certificate and triton_tls_key need each other")
+        if self.triton_tls_certificate and not self.triton_tls_ca:
+            raise ValueError("triton_tls_certificate needs triton_tls_ca")
+        return self
 
     @field_validator("triton_url")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated, Any, BinaryIO
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from service.backends.base import Backend
+from service.backends.base import Backend, Inference
 from service.errors import Overloaded
 from service.media.decoders import Decoders
 from service.offload import Offload
@@ -59,8 +59,9 @@ async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterato
     with (
         runtime.admission.admit(kind, cost_s, connection.scope.get("auricle.key")),
         runtime.offload.admit() as offload,
+        runtime.backend.pinned() as models,
     ):
-        yield _worked(runtime, offload, connection)
+        yield _worked(runtime, models, offload, connection)
 
 
 async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
@@ -68,12 +69,13 @@ async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIt
     if runtime.streams.locked():
         raise Overloaded(f"{runtime.settings.max_streams} streams are open, which is all that are served at once")
     async with runtime.streams:
-        yield _worked(runtime, runtime.offload, connection)
+        with runtime.backend.pinned() as models:
+            yield _worked(runtime, models, runtime.offload, connection)
 
 
-def _worked(runtime: Runtime, offload: Offload, connection: HTTPConnection) -> Work:
+def _worked(runtime: Runtime, models: Inference, offload: Offload, connection: HTTPConnection) -> Work:
     trace = connection.state.trace
-    return Work(runtime.settings, runtime.backend, offload, runtime.slow, runtime.decoders, trace)
+    return Work(runtime.settings, models, offload, runtime.slow, runtime.decoders, trace)
 
 
 # Asked for behind UploadDep, as dependencies are resolved in order.
