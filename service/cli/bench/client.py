@@ -3,11 +3,12 @@
 import asyncio
 import json
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from httptools import HttpResponseParser
+from httptools import HttpParserError, HttpResponseParser
 
 _READ_BYTES = 1 << 18
 
@@ -86,9 +87,11 @@ class Client:
             return f"connection: {exc.strerror or type(exc).__name__}"
         except asyncio.IncompleteReadError:
             return "connection closed"
+        except HttpParserError:
+            return "no HTTP"
 
     async def answer(self, request: Request) -> Answer:
-        """Raises TimeoutError, OSError, and IncompleteReadError where the answer breaks off."""
+        """Raises TimeoutError, OSError, IncompleteReadError where the answer breaks off, and HttpParserError."""
         async with asyncio.timeout(self._timeout_s):
             while self._idle:
                 try:
@@ -98,9 +101,11 @@ class Client:
             return await self._exchange(_Connection(*await asyncio.open_connection(**self._address)), request)
 
     async def close(self) -> None:
-        for connection in self._idle:
+        while self._idle:
+            connection = self._idle.pop()
             connection.writer.close()
-        self._idle.clear()
+            with suppress(OSError):
+                await connection.writer.wait_closed()
 
     async def _exchange(self, connection: "_Connection", request: Request) -> Answer:
         fields = f"{self._head}Content-Type: {request.content_type}\r\nContent-Length: {len(request.body)}\r\n\r\n"
