@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import doctor
+from service.cli.doctor import run
 from service.settings import Settings
 from tests import tiny
 from tests.conftest import StartTriton
 
 
 def examine(capsys: pytest.CaptureFixture[str], **options: object) -> tuple[int, str]:
-    code = doctor.run(Settings(**{"port": 0, **options}))  # type: ignore[arg-type]
+    code = run(Settings(**{"port": 0, **options}))  # type: ignore[arg-type]
     return code, capsys.readouterr().out
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,20 +23,24 @@ class Request:
     content_type: str
 
 
-@dataclass
 class Answer:
-    """Filled by the parser, which calls these by name."""
+    """Filled by its parser, which calls the methods by name."""
 
-    status: int = 0
-    complete: bool = False
-    keep_alive: bool = True
-    body: bytearray = field(default_factory=bytearray)
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.complete, self.keep_alive = False, False
+        self._parser = HttpResponseParser(self)
+        self.feed = self._parser.feed_data
 
     def on_body(self, data: bytes) -> None:
         self.body += data
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete, self.keep_alive = True, self._parser.should_keep_alive()
+
+    @property
+    def status(self) -> int:
+        return self._parser.get_status_code()
 
     @property
     def error(self) -> str | None:
@@ -130,11 +134,9 @@ class _Connection:
     async def exchange(self, data: bytes) -> Answer:
         self.writer.write(data)  # not drained: a service that refuses may answer before it has read all of it
         answer = Answer()
-        parser = HttpResponseParser(answer)
         while not answer.complete:
             received = await self.reader.read(_READ_BYTES)
             if not received:
                 raise asyncio.IncompleteReadError(b"", None)
-            parser.feed_data(received)
-        answer.status, answer.keep_alive = parser.get_status_code(), parser.should_keep_alive()
+            answer.feed(received)
         return answer
