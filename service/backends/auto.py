@@ -1,9 +1,15 @@
 """Picks the backend: a Triton server where one is named, else ONNX Runtime in this process."""
 
 from functools import partial
+from typing import Literal
 
 from service.backends.base import Backend, Observer
 from service.settings import Settings
+
+
+def kind(settings: Settings) -> Literal["embedded", "triton"]:
+    """What `create` makes of these settings."""
+    return "triton" if settings.triton_url else "embedded"
 
 
 def create(settings: Settings, observer: Observer | None = None) -> Backend:

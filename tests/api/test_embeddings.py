@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +197,10 @@ async def test_concurrent_requests_share_batches(make_settings: MakeSettings) ->
         await asyncio.gather(*(embed(client, DOG) for _ in range(64)))
         metrics = (await client.get("/metrics")).text
     (sizes,) = (
-        line for line in metrics.splitlines() if line.startswith('auricle_batch_size_sum{model="text_embedder"}')
+        line for line in metrics.splitlines() if re.match(r'auricle_batch_size_sum.*model="text_embedder"', line)
     )
     (count,) = (
-        line for line in metrics.splitlines() if line.startswith('auricle_batch_size_count{model="text_embedder"}')
+        line for line in metrics.splitlines() if re.match(r'auricle_batch_size_count.*model="text_embedder"', line)
     )
     rows, batches = float(sizes.split()[1]), float(count.split()[1])
     assert rows == 64

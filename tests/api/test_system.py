@@ -168,11 +168,12 @@ async def test_metrics_count_routes_stages_batches_and_problems(client: httpx.As
     await client.post("/v1/tokenize", content=sounds.encoded(sounds.clip(), "flac"))
     await client.post("/v1/tokenize", content=b"not audio at all")
     metrics = (await client.get("/metrics")).text
-    assert 'auricle_requests_total{method="POST",route="/v1/tokenize",status="200"} 1.0' in metrics
+    assert 'auricle_requests_total{key="",method="POST",route="/v1/tokenize",status="200"} 1.0' in metrics
     assert 'auricle_problems_total{reason="unsupported-media",route="/v1/tokenize"} 1.0' in metrics
     assert 'auricle_request_duration_seconds_count{route="/v1/tokenize"} 2.0' in metrics
     assert 'auricle_stage_duration_seconds_count{route="/v1/tokenize",stage="infer"} 1.0' in metrics
-    assert 'auricle_batch_size_count{model="tokenizer_encoder"} 1.0' in metrics
+    assert re.search(r'auricle_batch_size_count\{backend="(embedded|triton)",model="tokenizer_encoder"\} 1\.0', metrics)
+    assert re.search(r"process_resident_memory_bytes [1-9]", metrics)
     assert 'auricle_queue_depth{model="tokenizer_encoder"} 0.0' in metrics
     assert "auricle_requests_in_flight 1.0" in metrics  # this one
 
@@ -181,7 +182,7 @@ async def test_metrics_do_not_grow_with_paths_and_methods_that_clients_invent(cl
     for name in ("a", "b", "c"):
         await client.request(f"BREW{name}", f"/{name}")
     metrics = (await client.get("/metrics")).text
-    assert 'auricle_requests_total{method="OTHER",route="unmatched",status="404"} 3.0' in metrics
+    assert 'auricle_requests_total{key="",method="OTHER",route="unmatched",status="404"} 3.0' in metrics
 
 
 async def test_docs_work_without_any_other_host(client: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ import grpc
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from service import spans
 from service.backends.base import Observer, failure
 from service.backends.triton.outcomes import QUEUE_FULL, translate
 from service.backends.triton.parcel import Parcel
@@ -166,13 +167,16 @@ class Server:
     ) -> Tensors:
         if segment is not None:
             await asyncio.to_thread(parcel.pack, segment)
-        result = await self._client.infer(
-            config.name,
-            parcel.inputs(segment),
-            model_version=str(config.version),
-            outputs=parcel.outputs(segment),
-            client_timeout=timeout,
-        )
+        about = {"server.address": self.address, "auricle.model": config.name}
+        with spans.calling(f"infer {config.name}", about) as headers:
+            result = await self._client.infer(
+                config.name,
+                parcel.inputs(segment),
+                model_version=str(config.version),
+                outputs=parcel.outputs(segment),
+                client_timeout=timeout,
+                headers=headers,
+            )
         if segment is None:
             return parcel.unpack(result, None)
         return await asyncio.to_thread(parcel.unpack, result, segment)
