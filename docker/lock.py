@@ -1,4 +1,4 @@
-"""Pins what the images install, with hashes: `pip install uv && python docker/lock.py`, whenever pyproject.toml changes.
+"""Pins what the images install, with hashes: `pip install uv && python docker/lock.py` when pyproject.toml changes.
 
 An image gets the distributions that its package imports, at the versions that pyproject.toml allows, and what those
 need. PyTorch comes from an index of its own, whose builds have no CUDA in them: only what it needs is pinned here.
@@ -46,10 +46,12 @@ def requirements(package: str) -> Iterator[Requirement]:
     needed = imported(package) | {*IMAGES[package]}
     for name, requirement in declared().items():
         if name in needed and name not in TORCH:
-            # GPUs are Triton's: the images run and prove models on the CPU
-            requirement.name = requirement.name.replace("onnxruntime-gpu", "onnxruntime")
-            requirement.marker = None
-            yield requirement
+            yield without_gpu(requirement)
+
+
+def without_gpu(requirement: Requirement) -> Requirement:
+    """GPUs are Triton's: the images run and prove models on the CPU."""
+    return Requirement(f"{requirement}".partition(";")[0].replace("onnxruntime-gpu", "onnxruntime"))
 
 
 def declared() -> dict[str, Requirement]:
