@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests import tiny
+from tests import sounds, tiny
 from tests.docker.processes import Gateway, Prometheus, Triton
 
 ROOT = Path(__file__).parent.parent.parent
@@ -86,3 +87,17 @@ def prometheus(
     command = compose("observability")["services"]["prometheus"]["command"]
     with Prometheus(command, targets, tmp_path_factory.mktemp("prometheus")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def busy(gateway: Gateway, prometheus: Prometheus) -> Prometheus:
+    """Prometheus, after requests of every outcome between two scrapes."""
+    assert prometheus.answers('count_over_time(up{job="gateway"}[1m]) > 1')
+    body = sounds.encoded(sounds.clip(), "flac")
+    headers = gateway.headers | {"Content-Type": "audio/flac"}
+    answers = [
+        httpx.post(f"{gateway.url}/v1/tokenize", content=payload, headers=headers, timeout=60).status_code
+        for payload in (body, body, b"no sound at all")
+    ]
+    assert answers == [200, 200, 415]
+    return prometheus

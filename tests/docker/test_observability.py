@@ -9,7 +9,6 @@ import httpx
 import pytest
 import yaml
 
-from tests import sounds
 from tests.docker.conftest import DOCKER, ROOT
 from tests.docker.processes import Gateway, Prometheus, Triton, metric_names
 
@@ -30,20 +29,6 @@ def queries() -> Iterator[tuple[str, str]]:
             for name, value in VARIABLES.items():
                 expression = expression.replace(name, value)
             yield f"{panel['title']} {target['refId']}", expression
-
-
-@pytest.fixture(scope="module")
-def busy(gateway: Gateway, prometheus: Prometheus) -> Prometheus:
-    """Prometheus, after requests of every outcome between two scrapes."""
-    assert prometheus.answers('count_over_time(up{job="gateway"}[1m]) > 1')
-    body = sounds.encoded(sounds.clip(), "flac")
-    headers = gateway.headers | {"Content-Type": "audio/flac"}
-    answers = [
-        httpx.post(f"{gateway.url}/v1/tokenize", content=payload, headers=headers, timeout=60).status_code
-        for payload in (body, body, b"no sound at all")
-    ]
-    assert answers == [200, 200, 415]
-    return prometheus
 
 
 def test_promtool_accepts_the_configuration_and_its_rules(promtool: Callable[..., str]) -> None:
