@@ -10,19 +10,25 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from service import models
 from service.backends.auto import create, kind
+from service.media.decoders import Decoders
 from service.offload import Offload
 from service.settings import Settings
 from service.vectors import auto as vector_engines
 from service.web import docs, problems, system
+from service.web.access import access
+from service.web.admission import Admission
 from service.web.body import BodyLimit
 from service.web.capability import Capability
 from service.web.deps import Runtime, served
 from service.web.disconnect import Disconnect
+from service.web.keys import Keys
+from service.web.limits import Limits
 from service.web.metrics import Metrics
-from service.web.telemetry import Telemetry
+from service.web.telemetry import Telemetry, Tracing
 
 DESCRIPTION = """\
 Models that hear, behind HTTP. Send a recording as the raw body of a request, pictures of a room as a form; `Accept`
@@ -46,16 +52,33 @@ def create_app(settings: Settings) -> FastAPI:
     """The gateway as an ASGI application. Its models load in the background once its lifespan begins."""
     capabilities = tuple(discover())
     metrics = Metrics(kind(settings))
+    tracing = _tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = create(settings, metrics)
         offload = Offload(settings.preprocess_workers, settings.max_queued_jobs)
         slow = Offload(workers=1, max_queued=settings.max_queued_slow_jobs)
+        decoders = Decoders(settings.preprocess_workers, settings.decode_memory_bytes, settings.decode_cpu_s)
         started = asyncio.create_task(backend.start())
         streams = asyncio.Semaphore(settings.max_streams)
         vectors = vector_engines.create(settings)
-        app.state.runtime = Runtime(settings, backend, offload, slow, metrics, capabilities, started, streams, vectors)
+        app.state.runtime = Runtime(
+            settings=settings,
+            backend=backend,
+            offload=offload,
+            slow=slow,
+            decoders=decoders,
+            keys=Keys(settings.api_keys_file) if settings.api_keys_file else None,
+            limits=Limits(),
+            admission=Admission(settings.max_queue_s, metrics.on_admission),
+            metrics=metrics,
+            capabilities=capabilities,
+            started=started,
+            draining=asyncio.Event(),
+            streams=streams,
+            vectors=vectors,
+        )
         try:
             yield
         finally:
@@ -65,6 +88,9 @@ def create_app(settings: Settings) -> FastAPI:
             await vectors.close()
             await asyncio.to_thread(offload.close)
             await asyncio.to_thread(slow.close)
+            await asyncio.to_thread(decoders.close)
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
     app = Gateway(
         title="Auricle",
@@ -75,7 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
-            Middleware(Telemetry, metrics),
+            Middleware(Telemetry, metrics, tracing),
+            *_cors(settings),
             Middleware(problems.Failures),
             Middleware(Disconnect),
             Middleware(BodyLimit, settings.max_body_bytes, settings.body_timeout_s),
@@ -84,7 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(system.router(capabilities))
     for capability in capabilities:
-        app.include_router(capability.router, dependencies=[Depends(served(capability))])
+        app.include_router(capability.router, dependencies=[Depends(access), Depends(served(capability))])
     app.include_router(docs.router)
     app.router.routes.append(docs.assets)
     return app
@@ -96,6 +123,26 @@ def discover() -> Iterator[Capability]:
         if module.ispkg:
             capability: Capability = import_module(f"{models.__name__}.{module.name}").capability
             yield capability
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """Raises ModuleNotFoundError where a collector is named and the SDK is not installed."""
+    if not settings.otlp_endpoint:
+        return None
+    from service.web.tracing import OpenTelemetry
+
+    return OpenTelemetry(settings.otlp_endpoint, _version())
+
+
+def _cors(settings: Settings) -> Iterator[Middleware]:
+    if settings.cors_origins:
+        yield Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id", "traceparent"],
+            expose_headers=["X-Request-Id", "Server-Timing", "Retry-After"],
+        )
 
 
 def _version() -> str:

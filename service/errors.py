@@ -2,6 +2,7 @@
 
 ServiceError
 ├── MalformedInput      400  the bytes claim a format and break its rules
+├── Unauthorized        401  no API key, or none that is known
 ├── ModelNotFound       404  no such model in the repository
 ├── CollectionNotFound  404  no such collection of vectors
 ├── ItemNotFound        404  no such item in the collection
@@ -11,6 +12,7 @@ ServiceError
 ├── PayloadTooLarge     413  more than we accept
 ├── UnsupportedMedia    415  no format that we read
 ├── InvalidInput        422  readable, but outside what the model accepts
+├── RateLimited         429  more requests than the API key is allowed
 ├── InferenceFailed     500  the graph itself raised
 ├── Overloaded          503  the queue is full
 ├── BackendUnavailable  503  the model is not loaded, or its server is unreachable
@@ -31,18 +33,28 @@ class ServiceError(Exception):
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
-    retry_after: ClassVar[int | None] = None  # seconds
+    retry_after: int | None = None  # seconds; where one knows better than its class, it says so
 
-    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, detail: str, *, errors: list[dict[str, Any]] | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class MalformedInput(ServiceError):
     status = 400
     slug = "malformed-input"
     title = "The request body is damaged"
+
+
+class Unauthorized(ServiceError):
+    status = 401
+    slug = "unauthorized"
+    title = "An API key is needed"
 
 
 class ModelNotFound(ServiceError):
@@ -97,6 +109,13 @@ class InvalidInput(ServiceError):
     status = 422
     slug = "invalid-input"
     title = "The input is outside what is accepted"
+
+
+class RateLimited(ServiceError):
+    status = 429
+    slug = "rate-limited"
+    title = "The API key is at its limit"
+    retry_after = 1
 
 
 class InferenceFailed(ServiceError):

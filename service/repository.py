@@ -77,6 +77,16 @@ class ModelConfig:
     instances: int = 1
     warmup: tuple[Warmup, ...] = ()
 
+    @property
+    def version(self) -> int | None:
+        """The one that is served; None where none was built."""
+        return self.versions[-1] if self.versions else None
+
+    @property
+    def file(self) -> Path | None:
+        """The graph of that version; None where there is none, or a server has it."""
+        return self.path / str(self.version) / self.filename if self.path and self.versions else None
+
 
 def load(path: Path) -> dict[str, ModelConfig]:
     """Every `<path>/<model>/config.pbtxt`, by model name.

@@ -1,5 +1,6 @@
 """Picks the backend: a Triton server where one is named, else ONNX Runtime in this process."""
 
+from functools import partial
 from typing import Literal
 
 from service.backends.base import Backend, Observer
@@ -14,11 +15,23 @@ def kind(settings: Settings) -> Literal["embedded", "triton"]:
 def create(settings: Settings, observer: Observer | None = None) -> Backend:
     """Raises RepositoryError if the local repository has a config.pbtxt that cannot be honoured."""
     if settings.triton_url:
-        from service.backends.triton import Triton
+        from service.backends.triton.backend import Triton
+        from service.backends.triton.channel import credentials
 
-        return Triton(settings.triton_url.split(","), observer=observer)
+        tls = settings.triton_tls_ca and credentials(
+            settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key
+        )
+        addresses = settings.triton_url.split(",")
+        return Triton(addresses, tls=tls, poll_s=settings.model_poll_s, observer=observer)
 
-    from service.backends.embedded import Embedded
+    from service.backends.embedded.backend import Embedded
     from service.repository import load
 
-    return Embedded(load(settings.model_repository), intra_op_threads=settings.intra_op_threads, observer=observer)
+    look = partial(load, settings.model_repository)
+    return Embedded(
+        look(),
+        look=look,
+        poll_s=settings.model_poll_s,
+        intra_op_threads=settings.intra_op_threads,
+        observer=observer,
+    )

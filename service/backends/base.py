@@ -1,6 +1,7 @@
 """What every backend offers, and the checks that all of them make before a request is queued or sent."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from service.errors import (
@@ -32,6 +33,21 @@ class Observer(Protocol):
     def on_queue(self, model: str, depth: int) -> None:
         """`depth` requests now wait in this process (embedded), or are with the server."""
 
+    def on_reload(self, model: str, version: int, outcome: str) -> None:
+        """`model` is now served in `version` ("loaded"), or stays as it was because that one is no good ("failed")."""
+
+    def on_server(self, address: str, *, up: bool, outstanding: int) -> None:
+        """A Triton server is used, or passed over; so many of our requests are with it."""
+
+    def on_ejected(self, address: str) -> None:
+        """A Triton server does not answer, and is passed over from now on."""
+
+    def on_retry(self, address: str) -> None:
+        """A request that this Triton server did not take or answer is sent once more."""
+
+    def on_shared_memory(self, address: str, size: int) -> None:
+        """So many bytes of memory are shared with a Triton server on this host."""
+
 
 class Unobserved:
     """The observer that looks away."""
@@ -45,19 +61,28 @@ class Unobserved:
     def on_queue(self, model: str, depth: int) -> None:
         pass
 
+    def on_reload(self, model: str, version: int, outcome: str) -> None:
+        pass
 
-class Backend(Protocol):
-    """Named arrays in, named arrays out. Both implementations give the same answer, or error, for the same request."""
+    def on_server(self, address: str, *, up: bool, outstanding: int) -> None:
+        pass
+
+    def on_ejected(self, address: str) -> None:
+        pass
+
+    def on_retry(self, address: str) -> None:
+        pass
+
+    def on_shared_memory(self, address: str, size: int) -> None:
+        pass
+
+
+class Inference(Protocol):
+    """Named arrays in, named arrays out. Both backends give the same answer, or error, for the same request."""
 
     @property
     def models(self) -> Mapping[str, ModelConfig]:
         """What is served, as far as it is known: a remote server is asked in `start`, and again by `ready`."""
-
-    async def start(self) -> None:
-        """Loads and warms every model; raises RepositoryError if one cannot be served."""
-
-    async def close(self) -> None:
-        """Ends running work; what still waits gets BackendUnavailable."""
 
     async def ready(self, model: str) -> bool:
         """Whether `model` is loaded, warm and reachable now. Never raises."""
@@ -69,6 +94,22 @@ class Backend(Protocol):
 
         `deadline` is an absolute time of the running loop's clock. Cancelling the call withdraws the request.
         Raises ModelNotFound, InvalidInput, Overloaded, BackendUnavailable, DeadlineExceeded, InferenceFailed.
+        """
+
+
+class Backend(Inference, Protocol):
+    """Where models are loaded, watched and replaced by newer versions while they serve."""
+
+    async def start(self) -> None:
+        """Loads and warms every model; raises RepositoryError if one cannot be served."""
+
+    async def close(self) -> None:
+        """Ends running work; what still waits gets BackendUnavailable."""
+
+    def pinned(self) -> AbstractContextManager[Inference]:
+        """The models as they are now, for one request of several inferences: a new version does not change them.
+
+        Where a server gives up a version that is pinned, its requests get BackendUnavailable, never another version.
         """
 
 

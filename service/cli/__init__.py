@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from service.cli import keys
 from service.cli.group import Commands
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     "Settings come from AURICLE_* environment variables; options win over them. "
     "Exit codes: 0 all done, 1 something failed, 2 wrong usage.",
 )
+
+app.add_typer(keys.app, name="keys")
 
 Repository = Annotated[
     Path | None,
@@ -150,6 +153,50 @@ def find(
 
     settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
     raise typer.Exit(search.search(settings, url, query, collection, k, matching))
+
+
+@app.command()
+def bench(
+    url: Annotated[str, typer.Option(help="The service to load.")] = "http://127.0.0.1:8080",
+    mix: Annotated[
+        str, typer.Option(help="What to ask, with weights between: tokenize, maps, text and audio (embeddings).")
+    ] = "tokenize",
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Requests a second, however long answers take.", min=0.01, show_default="closed loop"),
+    ] = None,
+    clients: Annotated[int, typer.Option(help="Without --rate: clients that wait for their answers.", min=1)] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of the measurement.", min=0.1)] = 30.0,
+    warm_up: Annotated[float, typer.Option(help="Seconds of load before it.", min=0)] = 3.0,
+    target_ms: Annotated[float, typer.Option(help="Answers within this latency are goodput.", min=1)] = 1000.0,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.", min=0.1)] = 60.0,
+    api_key: Annotated[str | None, typer.Option(envvar="AURICLE_API_KEY", help="Key.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="File to write it all to.", show_default=False)] = None,
+) -> None:
+    """Load a running service, and report latencies, goodput and errors.
+
+    With --rate requests come at a constant rate, as from users who do not wait for each other, and the latency of each
+    counts from when it was to be sent. Without, so many clients ask again as soon as they are answered: the most that
+    the service can do.
+
+        auricle bench --rate 50 --mix tokenize=4,text=8,audio=1
+    """
+    from service.cli.bench import Options, run
+
+    raise typer.Exit(run(Options(url, api_key, mix, rate, clients, seconds, warm_up, timeout, target_ms, out)))
+
+
+@app.command()
+def doctor(model_repository: Repository = None, triton_url: TritonUrl = None) -> None:
+    """Check that the service can run here as it is configured, and say what to do where it cannot.
+
+    Configuration, models, backends, decoders, vector store, memory, disk. The exit code is 1 where something must be
+    done.
+    """
+    from service.cli import environment
+    from service.cli.doctor import run
+
+    raise typer.Exit(run(environment.settings(model_repository=model_repository, triton_url=triton_url)))
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from service.backends.auto import create
 from service.cli.environment import complain, console, ensure_models, fail
 from service.errors import ServiceError
-from service.media.audio import Channel, open_audio
+from service.media.audio import Channel
+from service.media.decoders import Decoders
 from service.media.encode import AudioWriter, Format
 from service.models.tokenizer import capability, container
 from service.models.tokenizer.codec import Codec
@@ -56,7 +57,7 @@ def tokenize(settings: Settings, paths: list[Path], out: Path, channel: Channel,
 
     async def convert(codec: Codec, source: BinaryIO, target: BinaryIO) -> None:
         model, work = codec.model, codec.work
-        audio = await work.run("decode", open_audio, source, None, max_audio_s=work.settings.max_audio_s)
+        audio = await work.run("decode", work.decoders.open_audio, source, None, max_audio_s=work.settings.max_audio_s)
         windows = AudioWindows(audio.sample_rate, audio.channels, channel, model.front_end, model.layout.window_frames)
         codes = await codec.encode(codec.windows(audio, windows), model.layout)
         tokens = Tokens(model.layout, NAME, model.digest, windows.num_samples, codes)
@@ -133,6 +134,7 @@ async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: st
     each = settings.model_copy(update={"max_inflight_windows": settings.max_inflight_windows // together})
     backend = create(each)
     offload = Offload(each.preprocess_workers, max_queued=2 * together)
+    decoders = Decoders(each.preprocess_workers, each.decode_memory_bytes, each.decode_cpu_s)
     queue = iter(jobs.items())
     with progress() as bars:
         bar = bars.add_task(title, total=len(jobs))
@@ -154,13 +156,14 @@ async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: st
         try:
             await backend.start()
             await capability.check(backend)
-            codec = Codec(Work(each, backend, offload, offload, Trace("")), TokenizerModel.of(backend.models))
+            codec = Codec(Work(each, backend, offload, offload, decoders, Trace("")), TokenizerModel.of(backend.models))
             async with asyncio.TaskGroup() as group:
                 for _ in range(together):
                     group.create_task(work(codec))
         finally:
             await backend.close()
             offload.close()
+            decoders.close()
     return report
 
 

@@ -1,26 +1,23 @@
-"""`auricle serve`: uvicorn around the application, with a graceful end."""
+"""`auricle serve`: the server, and the signals that end it."""
 
 import signal
-import socket
+import ssl
 import sys
-from typing import Any
+from ipaddress import ip_address
 
-import uvicorn
-
-from service.app import create_app
-from service.cli.environment import console, ensure_models, fail
-from service.repository import RepositoryError
+from service.cli.environment import ensure_models, fail
+from service.cli.server import Server
 from service.settings import Settings
 from service.web import logs
-
-_WEBSOCKET_MESSAGE_BYTES = 1 << 20
-_WEBSOCKET_QUEUE = 8  # messages that wait per stream before its socket is no longer read
+from service.web.keys import KeyFile
 
 
 def run(settings: Settings) -> int:
     """Serves until a signal, and returns the exit code."""
+    if reason := exposure(settings):
+        fail(reason)
     ensure_models(settings)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     server = Server(settings)
     # uvicorn raises the signal again once it has shut down gracefully; by then all is well
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,36 +31,28 @@ def run(settings: Settings) -> int:
     return 0
 
 
-class Server(uvicorn.Server):
-    """Says where it listens, once every model can answer; ends if one never will (`failure`)."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.failure: RepositoryError | None = None
-        super().__init__(
-            uvicorn.Config(
-                create_app(settings),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,  # the application logs its requests itself
-                server_header=False,
-                timeout_graceful_shutdown=int(settings.shutdown_grace_s),
-                ws_max_size=_WEBSOCKET_MESSAGE_BYTES,
-                ws_max_queue=_WEBSOCKET_QUEUE,
-                ws_per_message_deflate=False,  # PCM does not shrink, and a small message must stay small
-            )
+def exposure(settings: Settings) -> str | None:
+    """Why not to serve: open to others unasked, or with keys or a certificate that cannot be read."""
+    if not (settings.api_keys_file or settings.allow_anonymous or _is_loopback(settings.host)):
+        return (
+            f"{settings.host} is an address that others reach, and no API keys are asked for. Make one with "
+            "`auricle keys add NAME` and set AURICLE_API_KEYS_FILE; or set AURICLE_ALLOW_ANONYMOUS=true where what is "
+            "in front of the service decides who may use it."
         )
+    try:
+        if settings.api_keys_file and not KeyFile.read(settings.api_keys_file).keys:
+            return f"{settings.api_keys_file} has no API keys: `auricle keys add NAME` makes one"
+        if settings.tls_certificate and settings.tls_key:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except ssl.SSLError as exc:
+        return f"{settings.tls_certificate} and {settings.tls_key} are no certificate and its key: {exc.reason}"
+    except (OSError, ValueError) as exc:
+        return str(exc)
+    return None
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.started:
-            return
-        application: Any = self.config.app
-        try:
-            await application.state.runtime.started  # probes are answered meanwhile
-        except RepositoryError as exc:
-            self.failure, self.should_exit = exc, True
-            return
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        address = f"[{host}]" if ":" in host else host
-        console.print(f"Auricle is ready on http://{address}:{port}", highlight=False, soft_wrap=True)
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

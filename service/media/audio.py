@@ -11,14 +11,15 @@ at the word of its Content-Type. A type that is not audio at all is refused, as 
 | PayloadTooLarge 413 | the decoded audio is longer than the limit, whatever the file claimed |
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput, PayloadTooLarge, UnsupportedMedia
+from service.media import wav
 from service.media.decode import Decoder
 from service.media.pcm import PcmDecoder, pcm_format
 from service.media.sniff import sniff
@@ -32,13 +33,25 @@ Channel = Literal["mix", "left", "right", "each"]
 _APPLICATION_TYPES = {"application/octet-stream", "application/ogg", "application/x-matroska"}
 
 
+class Source(Protocol):
+    """What decodes a file. Rate in Hz; `declared` is the number of samples, None where nothing says it."""
+
+    sample_rate: int
+    channels: int
+    declared: int | None
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]: ...
+
+    def close(self) -> None: ...
+
+
 class AudioStream:
     """Decoded audio, read once. Attributes: sample_rate in Hz, channels, num_samples (decoded so far).
 
     A context manager: leaving it closes the decoder, not the file.
     """
 
-    def __init__(self, source: Decoder | PcmDecoder, max_audio_s: float) -> None:
+    def __init__(self, source: Source, max_audio_s: float) -> None:
         self.sample_rate, self.channels, self.num_samples = source.sample_rate, source.channels, 0
         self._source, self._max_audio_s = source, max_audio_s
 
@@ -59,8 +72,14 @@ class AudioStream:
         self._source.close()
 
 
-def open_audio(file: IO[bytes], content_type: str | None, *, max_audio_s: float) -> AudioStream:
-    """Reads as much of a seekable file as it takes to know its format.
+def open_audio(
+    file: IO[bytes],
+    content_type: str | None,
+    *,
+    max_audio_s: float,
+    decode: Callable[[IO[bytes], str, int], Source] = Decoder,
+) -> AudioStream:
+    """Reads as much of a seekable file as it takes to know its format; `decode` takes what is not plain PCM.
 
     Raises what the table above says; amplitudes, and a length that no header tells, are refused while blocks are read.
     """
@@ -78,7 +97,7 @@ def open_audio(file: IO[bytes], content_type: str | None, *, max_audio_s: float)
             "the bytes are no audio format that is read here: wav, flac, ogg (opus, vorbis), mp3, aac, mp4/m4a, "
             "webm/matroska, aiff, or raw PCM as audio/L16;rate=16000"
         )
-    decoder = Decoder(file, *known)
+    decoder: Source = (wav.plain(file) if known[0] == "wav" else None) or decode(file, *known)
     try:
         check_format(decoder.sample_rate, decoder.channels)
         _check_length(decoder.declared or 0, decoder.sample_rate, max_audio_s)  # before hours of it are worked on

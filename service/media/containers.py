@@ -22,7 +22,7 @@ from typing import IO
 
 from service.errors import InvalidInput, MalformedInput
 
-_STREAMED = 0x7FFFF000  # writers to a pipe put this or more, as they cannot know
+STREAMED = 0x7FFFF000  # writers to a pipe put this or more, as they cannot know
 _MAX_ELEMENTS = 1 << 19  # bounds the walk over a file that is made of tiny elements
 _MAX_CHUNKS = 1 << 12
 _MAX_EDITS = 64
@@ -83,7 +83,7 @@ def _check_chunks(file: IO[bytes], size: int, endian: str, data_id: bytes) -> li
         elif chunk_id == data_id:
             if chunk_size == 0xFFFFFFFF and long_size:
                 chunk_size = long_size
-            elif chunk_size == 0 or chunk_size >= _STREAMED:
+            elif chunk_size == 0 or chunk_size >= STREAMED:
                 return tags
             if position + chunk_size > size:
                 raise _truncated("its data chunk", position + chunk_size - size)

@@ -6,6 +6,7 @@
 Channels are interleaved; without a parameter there is one.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -46,15 +47,19 @@ class PcmFormat:
 
 
 class PcmDecoder:
-    """A file of raw PCM, with the interface of `service.media.decode.Decoder`."""
+    """`size` bytes of PCM from `start` of a file (default: all of it), with the interface of `decode.Decoder`."""
 
-    def __init__(self, file: IO[bytes], pcm: PcmFormat) -> None:
+    def __init__(self, file: IO[bytes], pcm: PcmFormat, start: int = 0, size: int | None = None) -> None:
         self.sample_rate, self.channels = pcm.sample_rate, pcm.channels
-        self._file, self._pcm = file, pcm
+        self.declared = None if size is None else size // pcm.bytes_per_frame
+        self._file, self._pcm, self._start = file, pcm, start
+        self._size = file.seek(0, os.SEEK_END) if size is None else size
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        self._file.seek(0)
-        while data := self._file.read(_BLOCK_FRAMES * self._pcm.bytes_per_frame):
+        self._file.seek(self._start)
+        left = self._size
+        while data := self._file.read(min(left, _BLOCK_FRAMES * self._pcm.bytes_per_frame)):
+            left -= len(data)
             yield self._pcm.samples(data)
 
     def close(self) -> None:

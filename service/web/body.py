@@ -110,7 +110,9 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
         content_type = request.headers.get("content-type", "")
         if content_type == _CURL_DEFAULT:
             content_type = ""
-        yield Upload(cast(BinaryIO, file), content_type, size)
+        found = Upload(cast(BinaryIO, file), content_type, size)
+        request.state.upload = found  # for what asks how large the request is, if it has a body at all
+        yield found
 
 
 async def scratch() -> AsyncIterator[BinaryIO]:

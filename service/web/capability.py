@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from service.backends.base import Backend
+from service.backends.base import Inference
 from service.errors import BackendUnavailable, ModelNotFound
 from service.repository import ModelConfig
 from service.settings import Settings
@@ -71,7 +71,7 @@ class Capability:
         """The required models that `models` lacks."""
         return [name for name in self.required if not built(models, name)]
 
-    async def check(self, backend: Backend) -> None:
+    async def check(self, backend: Inference) -> None:
         """Raises ModelNotFound while a required model is missing; BackendUnavailable while no model at all is known."""
         if self.missing(backend.models):  # a remote server may have come up, or been given the model, since
             await asyncio.gather(*(backend.ready(model) for model in (*self.required, *self.optional)))

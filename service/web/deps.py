@@ -8,13 +8,18 @@ from typing import Annotated, Any, BinaryIO
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from service.backends.base import Backend
+from service.backends.base import Backend, Inference
 from service.errors import Overloaded
+from service.media.decoders import Decoders
 from service.offload import Offload
 from service.settings import Settings
 from service.vectors.store import Store
+from service.web.admission import Admission
 from service.web.body import Upload, scratch, upload
 from service.web.capability import Capability
+from service.web.estimate import nominal_s
+from service.web.keys import Keys
+from service.web.limits import Limits
 from service.web.metrics import Metrics
 from service.web.work import Work
 
@@ -27,9 +32,14 @@ class Runtime:
     backend: Backend
     offload: Offload
     slow: Offload
+    decoders: Decoders
+    keys: Keys | None  # None: none are asked for
+    limits: Limits
+    admission: Admission
     metrics: Metrics
     capabilities: tuple[Capability, ...]
     started: asyncio.Task[None]  # ends when every model is loaded and warm
+    draining: asyncio.Event  # the service is about to end: what is begun goes on, and balancers shall look elsewhere
     streams: asyncio.Semaphore  # a place for each stream that may be open
     vectors: Store
 
@@ -43,9 +53,15 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 
 async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
-    """Admits the request to the thread pool until it is worked out: neither its upload nor its answer holds a place."""
-    with runtime.offload.admit() as offload:
-        yield Work(runtime.settings, runtime.backend, offload, runtime.slow, connection.state.trace)
+    """Admits the request until it is worked out: neither its upload nor its answer holds a place. Raises Overloaded."""
+    kind = getattr(connection.scope.get("route"), "path", "")
+    cost_s = nominal_s(getattr(connection.state, "upload", None))
+    with (
+        runtime.admission.admit(kind, cost_s, connection.scope.get("auricle.key")),
+        runtime.offload.admit() as offload,
+        runtime.backend.pinned() as models,
+    ):
+        yield _worked(runtime, models, offload, connection)
 
 
 async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
@@ -53,7 +69,13 @@ async def _live_work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIt
     if runtime.streams.locked():
         raise Overloaded(f"{runtime.settings.max_streams} streams are open, which is all that are served at once")
     async with runtime.streams:
-        yield Work(runtime.settings, runtime.backend, runtime.offload, runtime.slow, connection.state.trace)
+        with runtime.backend.pinned() as models:
+            yield _worked(runtime, models, runtime.offload, connection)
+
+
+def _worked(runtime: Runtime, models: Inference, offload: Offload, connection: HTTPConnection) -> Work:
+    trace = connection.state.trace
+    return Work(runtime.settings, models, offload, runtime.slow, runtime.decoders, trace)
 
 
 # Asked for behind UploadDep, as dependencies are resolved in order.

@@ -85,10 +85,10 @@ FormDep = Annotated[Form, Depends(_form)]
 
 
 class _Window(io.RawIOBase):
-    """The bytes `start` to `stop` of a file, as a file."""
+    """The bytes `start` to `stop` of a file, as a file. It begins at `offset` of what `fileno` is the number of."""
 
     def __init__(self, file: IO[bytes], start: int, stop: int) -> None:
-        self._file, self._start, self._size, self._position = file, start, stop - start, 0
+        self._file, self.offset, self._size, self._position = file, start, stop - start, 0
 
     def readable(self) -> bool:
         return True
@@ -96,9 +96,13 @@ class _Window(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        self._file.flush()
+        return self._file.fileno()
+
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self._size - self._position)
-        self._file.seek(self._start + self._position)
+        self._file.seek(self.offset + self._position)
         data = self._file.read(left if size is None or size < 0 else min(size, left))
         self._position += len(data)
         return data

@@ -31,7 +31,7 @@ class Metrics:
             self._problems.labels(route, trace.problem).inc()
 
     def on_admission(self, work_s: float, capacity_s: float) -> None:
-        """Sets how many seconds of inference are queued or run by estimate, and how many may be."""
+        """Sets how many seconds of work are queued or run, by estimate, and how many may be."""
         self._admitted.set(work_s)
         self._capacity.set(capacity_s)
 
@@ -50,8 +50,9 @@ class Metrics:
         self._refused.labels(model, reason).inc()
 
     def on_reload(self, model: str, version: int, outcome: str) -> None:
-        """Counts an attempt to load a version; `version` is the one that serves after it."""
-        self._version.labels(model).set(version)
+        """Counts an attempt to load a version, which serves from now on if it was "loaded"."""
+        if outcome == "loaded":
+            self._version.labels(model).set(version)
         self._reloads.labels(model, outcome).inc()
 
     def on_server(self, address: str, *, up: bool, outstanding: int) -> None:
@@ -60,7 +61,7 @@ class Metrics:
         self._outstanding.labels(address).set(outstanding)
 
     def on_retry(self, address: str) -> None:
-        """Counts a request that went to `address` because another server did not answer it."""
+        """Counts a request that a Triton server did not take or answer, and that is sent once more."""
         self._retries.labels(address).inc()
 
     def on_ejected(self, address: str) -> None:
@@ -83,8 +84,8 @@ class Metrics:
         self._problems = self._counter(
             "auricle_problems", "Requests answered with a problem, by its slug.", ["route", "reason"]
         )
-        self._admitted = self._gauge("auricle_admitted_work", "Estimated seconds of inference, queued or running.")
-        self._capacity = self._gauge("auricle_admission_capacity", "Seconds of inference that are admitted at once.")
+        self._admitted = self._gauge("auricle_admitted_work", "Estimated seconds of work, queued or running.")
+        self._capacity = self._gauge("auricle_admission_capacity", "Estimated seconds of work that are let in.")
 
     def _make_inference(self) -> None:
         self._batch_size = self._histogram(
@@ -107,7 +108,7 @@ class Metrics:
         self._server_up = self._gauge("auricle_triton_server_up", "1 while the server gets requests.", ["server"])
         self._outstanding = self._gauge("auricle_triton_outstanding", "Requests that the server has.", ["server"])
         self._retries = self._counter(
-            "auricle_triton_retries", "Requests sent to the server after another had failed them.", ["server"]
+            "auricle_triton_retries", "Requests that the server failed and that were sent once more.", ["server"]
         )
         self._ejections = self._counter("auricle_triton_ejections", "Times that the server was given up.", ["server"])
         self._shared_memory = self._gauge(

@@ -16,12 +16,13 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from service.errors import InvalidInput, PayloadTooLarge, ServiceError
+from service.errors import InvalidInput, PayloadTooLarge, ServiceError, Unauthorized
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _PARTING_S = 1.0
+_ENDING = "The service is shutting down, and there was no time left to finish this request."
 
 HANDLED = (ServiceError, HTTPException, RequestValidationError, WebSocketRequestValidationError)
 OPENAI = "openai"  # the tag of routes that OpenAI's clients call
@@ -109,6 +110,8 @@ def headers(error: Exception) -> dict[str, str]:
     """The header fields that go with the problem."""
     if isinstance(error, ServiceError) and error.retry_after is not None:
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="auricle"'}
     if isinstance(error, HTTPException) and error.headers:
         return dict(error.headers)
     return {}
@@ -170,6 +173,12 @@ class Failures:
             await self.app(scope, receive, watch)
         except (ClientDisconnect, WebSocketDisconnect):
             return
+        except asyncio.CancelledError:
+            if not scope["app"].state.runtime.draining.is_set():
+                raise
+            if scope["type"] == "http" and state is WebSocketState.CONNECTING:
+                response = await answer(HTTPConnection(scope), HTTPException(503, _ENDING, {"Retry-After": "1"}))
+                await response(scope, receive, send)
         except Exception as error:
             if scope["type"] == "http" and state is WebSocketState.CONNECTING:
                 response = await answer(HTTPConnection(scope), error)

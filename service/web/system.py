@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from service.errors import BackendUnavailable, InvalidInput, ModelNotFound
+from service.web.access import access
 from service.web.capability import Capability, Description
 from service.web.deps import RuntimeDep
 from service.web.problems import responses
@@ -56,7 +57,11 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
 
     @system.get("/readyz", summary="Can it take work?", responses=responses(BackendUnavailable))
     async def readyz(runtime: RuntimeDep) -> Ready:
-        """503 until every model of the repository is loaded and warm, with the ones that are missing in `errors`."""
+        """503 until every model of the repository is loaded and warm, with the ones that are missing in `errors`; and
+        again from the moment that the service is told to end.
+        """
+        if runtime.draining.is_set():
+            raise BackendUnavailable("The service is shutting down.")
         backend = runtime.backend
         wanted = {model for capability in capabilities for model in (*capability.required, *capability.optional)}
         names = sorted({*backend.models, *wanted})
@@ -77,7 +82,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         text = await asyncio.to_thread(generate_latest, runtime.metrics.registry)  # some milliseconds
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    @system.get("/v1/models", summary="What is served")
+    @system.get("/v1/models", dependencies=[Depends(access)], summary="What is served")
     async def list_models(runtime: RuntimeDep) -> Models:
         return Models(
             models=[
@@ -89,6 +94,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
 
     @system.get(
         "/v1/models/{name}",
+        dependencies=[Depends(access)],
         summary="Rates, limits, formats and versions of one",
         response_model=descriptions,
         responses=responses(ModelNotFound, InvalidInput, BackendUnavailable),

@@ -1,4 +1,4 @@
-"""The trace of one request: its id and how long each stage took."""
+"""The trace of one request: its id, how long each stage took, and the spans of the stages where they are traced."""
 
 import re
 import time
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from service import spans
+from service.spans import Span
 
 T = TypeVar("T")
 
@@ -20,10 +23,12 @@ class Trace:
     """Stages overlap, as a window is decoded while earlier ones are inferred: their sum can exceed the total."""
 
     request_id: str
+    span: Span | None = None  # of the whole request; None: nobody traces it
     started: float = field(default_factory=time.perf_counter)
     stages: dict[str, float] = field(default_factory=dict)  # seconds
     problem: str | None = None  # slug of the problem that was answered
     _open: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _spans: dict[str, Span] = field(default_factory=dict)  # of the stages
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -31,7 +36,8 @@ class Trace:
         depth, since = self._open.get(name, (0, time.perf_counter()))
         self._open[name] = (depth + 1, since)
         try:
-            yield
+            with self._seen(name):
+                yield
         finally:
             depth, since = self._open.pop(name)
             if depth > 1:
@@ -51,7 +57,8 @@ class Trace:
         while True:
             begin = time.perf_counter()
             try:
-                item = next(items)
+                with self._seen(name):
+                    item = next(items)
             except StopIteration:
                 return
             finally:
@@ -70,8 +77,28 @@ class Trace:
         stages = {name: self.stages[name] for name in STAGES if name in self.stages} | {"total": self.elapsed()}
         return ", ".join(f"{name};dur={max(seconds, 0) * 1000:.1f}" for name, seconds in stages.items())
 
+    def end_stages(self) -> None:
+        """Ends the span of each stage where its last part ended; `busy_ms` is what it did not wait."""
+        for name, span in self._spans.items():
+            span.end({"auricle.stage.busy_ms": round(max(self.stages[name], 0) * 1000, 3)})
+
     def _add(self, name: str, seconds: float) -> None:
         self.stages[name] = self.stages.get(name, 0.0) + seconds
+
+    @contextmanager
+    def _seen(self, name: str) -> Iterator[None]:
+        """A stage has one span, however many parts it has: from the beginning of the first to the end of the last."""
+        if self.span is None:
+            yield
+            return
+        if name not in self._spans:
+            self._spans[name] = self.span.child(name)
+        span = self._spans[name]
+        try:
+            with spans.within(span):
+                yield
+        finally:
+            span.pause()
 
 
 def request_id(proposed: str | None) -> str:

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from service.backends.base import Backend
+from service.backends.base import Inference
+from service.media.decoders import Decoders
 from service.offload import Offload
 from service.settings import Settings
 from service.web.trace import Trace
@@ -18,9 +19,10 @@ class Work:
     """What a request, or a file on the command line, is worked on with."""
 
     settings: Settings
-    backend: Backend
+    backend: Inference  # its models stay in the versions that they had when the request began
     offload: Offload
     slow: Offload  # for what takes a second or more: it must not hold a thread that others wait for
+    decoders: Decoders  # for what clients send, which is not decoded in this process
     trace: Trace
 
     async def run(self, stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.cli.serve import Server
+from service.cli.server import Server
 from service.settings import Settings
 from tests import tiny
 from tests.conftest import StartTriton
@@ -44,16 +44,22 @@ async def in_memory(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
-@asynccontextmanager
-async def on_socket(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The server as `auricle serve` runs it, in this loop."""
+async def started(settings: Settings) -> tuple[Server, str]:
+    """The server as `auricle serve` runs it, in this loop, and its address."""
     server = Server(settings)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup()
     host, port = server.servers[0].sockets[0].getsockname()
+    return server, f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def on_socket(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of it."""
+    server, url = await started(settings)
     try:
-        async with httpx.AsyncClient(base_url=f"http://{host}:{port}") as client:
+        async with httpx.AsyncClient(base_url=url) as client:
             yield client
     finally:
         await server.shutdown()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.backends.base import Backend
-from service.backends.embedded import Embedded
-from service.backends.triton import Triton
+from service.backends.base import Backend, Unobserved
+from service.backends.embedded.backend import Embedded
+from service.backends.triton.backend import Triton
 from service.repository import load
 from tests.backends import models
 from tests.conftest import StartTriton
@@ -16,12 +16,16 @@ from tests.tritonserver.server import TritonServer
 
 
 @dataclass
-class Record:
+class Record(Unobserved):
     """An observer that keeps what it is told."""
 
     batches: list[tuple[str, int]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
+    reloads: list[tuple[str, int, str]] = field(default_factory=list)
+    ejected: list[str] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
+    shared: dict[str, int] = field(default_factory=dict)
 
     def on_batch(self, model: str, batch_size: int, queue_s: float, infer_s: float) -> None:
         assert queue_s >= 0
@@ -33,6 +37,18 @@ class Record:
 
     def on_queue(self, model: str, depth: int) -> None:
         self.depths.append(depth)
+
+    def on_reload(self, model: str, version: int, outcome: str) -> None:
+        self.reloads.append((model, version, outcome))
+
+    def on_ejected(self, address: str) -> None:
+        self.ejected.append(address)
+
+    def on_retry(self, address: str) -> None:
+        self.retried.append(address)
+
+    def on_shared_memory(self, address: str, size: int) -> None:
+        self.shared[address] = size
 
 
 @dataclass

@@ -10,7 +10,7 @@ import onnx
 import onnx.parser
 import pytest
 
-from service.backends.embedded import Embedded
+from service.backends.embedded.backend import Embedded
 from service.errors import BackendUnavailable
 from service.repository import RepositoryError, load
 from tests.backends import models

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.backends.triton import Triton
+from service.backends.triton.backend import Triton
 from service.errors import InferenceFailed
 from tests.backends import models
 from tests.conftest import StartTriton

@@ -9,7 +9,8 @@ import pytest
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from service.backends.triton import MESSAGES, STATUSES, Triton, translate
+from service.backends.triton.backend import Triton
+from service.backends.triton.outcomes import MESSAGES, STATUSES, translate
 from service.errors import BackendUnavailable, DeadlineExceeded, ModelNotFound, ServiceError
 from tests.backends import models
 from tests.conftest import StartTriton

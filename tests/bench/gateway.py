@@ -8,13 +8,34 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.tritonserver.server import TritonServer
+
+
+@dataclass(frozen=True)
+class Gateway:
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 @contextmanager
 def gateway(repository: Path, triton_url: str | None = None) -> Iterator[int]:
     """The port of a gateway that is ready."""
+    with running(repository, triton_url) as process:
+        yield process.port
+
+
+@contextmanager
+def running(repository: Path, triton_url: str | None = None) -> Iterator[Gateway]:
+    """The same, with its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -29,10 +50,23 @@ def gateway(repository: Path, triton_url: str | None = None) -> Iterator[int]:
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
     try:
         _wait_ready(process, port)
-        yield port
+        yield Gateway(port, process.pid)
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+@contextmanager
+def on_backend(repository: Path, triton: bool) -> Iterator[tuple[Gateway, str]]:
+    """A gateway with the models inside, or over a real Triton server; and the name of that."""
+    with ExitStack() as stack:
+        if not triton:
+            yield stack.enter_context(running(repository)), "embedded"
+            return
+        server = TritonServer(repository, Path(stack.enter_context(TemporaryDirectory())))
+        stack.callback(server.kill)
+        server.start()
+        yield stack.enter_context(running(repository, server.url)), "tritonserver"
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", port: int) -> None:

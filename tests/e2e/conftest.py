@@ -13,7 +13,7 @@ import pytest
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
-READY = re.compile(r"Auricle is ready on (http://\S+)")
+READY = re.compile(r"Auricle is ready on (http://[^\s\"]+)")
 
 
 def environment(repository: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import sysconfig
 import time
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.tritonserver import install
@@ -21,12 +22,15 @@ BACKENDS = Path(__file__).parent / "backends"
 class TritonServer:
     """`start` returns when every model is loaded; `kill` is what the kernel's memory killer does."""
 
-    def __init__(self, repository: Path, work: Path, *, config_name: str | None = None) -> None:
-        """`config_name`: serve `<model>/configs/<config_name>.pbtxt` where there is one."""
+    def __init__(
+        self, repository: Path, work: Path, *, config_name: str | None = None, arguments: Sequence[str] = ()
+    ) -> None:
+        """`config_name`: serve `<model>/configs/<config_name>.pbtxt` where there is one; `arguments`: further ones."""
         self.repository = repository
         self.grpc_port, self.http_port = _free_port(), _free_port()
         self.log = work / "tritonserver.log"
         self._config_name = config_name
+        self._arguments = arguments
         self._backends = work / "backends"
         self._shm_prefix = f"auricle_{uuid.uuid4().hex[:10]}_"
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,6 +89,7 @@ class TritonServer:
             "--grpc-address=127.0.0.1",
             f"--http-port={self.http_port}",
             f"--grpc-port={self.grpc_port}",
+            *self._arguments,
         ]
         return command + ([f"--model-config-name={self._config_name}"] if self._config_name else [])
 

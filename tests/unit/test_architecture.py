@@ -14,7 +14,7 @@ REPOSITORY = sorted(path.parent.name for path in (ROOT / "model_repository").glo
 
 # A module may import its own floor and those before it.
 FLOORS = (
-    {"errors", "tensors", "settings", "offload"},
+    {"errors", "tensors", "settings", "offload", "spans"},
     {"media", "dsp", "repository", "acoustics"},
     {"backends", "vectors"},
     {"web"},

@@ -8,7 +8,7 @@ OUTCOMES = ServiceError.__subclasses__()
 
 
 def test_slugs_are_unique() -> None:
-    assert len({outcome.slug for outcome in OUTCOMES}) == len(OUTCOMES) == 14
+    assert len({outcome.slug for outcome in OUTCOMES}) == len(OUTCOMES) == 16
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -17,4 +17,4 @@ def test_every_outcome_says_what_a_client_needs(outcome: type[ServiceError]) -> 
     assert (error.detail, str(error)) == ("what happened", "what happened")
     assert 400 <= error.status < 600
     assert error.title
-    assert (error.retry_after is not None) == (error.status == 503)
+    assert (error.retry_after is not None) == (error.status in (429, 503))

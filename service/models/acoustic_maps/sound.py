@@ -13,7 +13,8 @@ from service.dsp.audio_features import AudioFeatureExtractor
 from service.dsp.binaural import MIN_WINDOW_S, CueEstimator, Cues
 from service.dsp.sync import FrameClock, WindowCutter
 from service.errors import InvalidInput
-from service.media.audio import AudioStream, open_audio
+from service.media.audio import AudioStream
+from service.media.decoders import Decoders
 from service.media.resample import Resampler
 
 CUE_WINDOW_S = MIN_WINDOW_S  # centred on a picture's time
@@ -39,13 +40,14 @@ class Sound:
 class Recording:
     """A file of sound, and the limit up to which it is read."""
 
+    decoders: Decoders
     file: IO[bytes]
     content_type: str
     max_audio_s: float
 
     def open(self) -> AudioStream:
-        """Raises as `open_audio`, and InvalidInput for more than two channels."""
-        stream = open_audio(self.file, self.content_type or None, max_audio_s=self.max_audio_s)
+        """Raises as `Decoders.open_audio`, and InvalidInput for more than two channels."""
+        stream = self.decoders.open_audio(self.file, self.content_type or None, max_audio_s=self.max_audio_s)
         if stream.channels > 2:
             with stream:
                 raise InvalidInput(f"the audio has {stream.channels} channels; accepted are mono and binaural")

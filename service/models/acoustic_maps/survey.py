@@ -11,7 +11,7 @@ from fastapi import Depends
 
 from service.dsp.sync import FrameClock
 from service.errors import InvalidInput, ServiceError
-from service.media.image import View, Views, read_view, stack_views
+from service.media.image import View, Views, stack_views
 from service.models.acoustic_maps.fields import SceneFields
 from service.models.acoustic_maps.model import MODEL, MapsModel
 from service.models.acoustic_maps.prediction import POSE
@@ -52,7 +52,7 @@ class Survey:
             )
 
     async def views(self, images: Sequence[Part]) -> Views:
-        """Decodes the pictures one by one. Raises as `read_view`, naming the picture."""
+        """Decodes the pictures one by one. Raises as `Decoders.read_view`, naming the picture."""
         views = []
         for index, part in enumerate(images):
             with _named(f"/form/{IMAGES}/{index}"):
@@ -64,7 +64,8 @@ class Survey:
         features = self.model.features
         if not audio:
             return Sound.silence(num_views, features.audio_feature_dim)
-        recording = Recording(audio[0].file, audio[0].content_type, self.work.settings.max_audio_s)
+        sound = audio[0]
+        recording = Recording(self.work.decoders, sound.file, sound.content_type, self.work.settings.max_audio_s)
         with _named(f"/form/{AUDIO}"):
             if fields.timed:
                 clock = fields.clock(num_views, features.sample_rate)
@@ -83,7 +84,7 @@ class Survey:
 
     def _view(self, part: Part) -> View:
         settings = self.work.settings
-        return read_view(
+        return self.work.decoders.read_view(
             part.file,
             image_size=self.model.image_size,
             patch_size=self.model.patch_size,

@@ -11,7 +11,6 @@ from fastapi import Depends
 from numpy.typing import NDArray
 
 from service.errors import CollectionExists, InvalidInput, PayloadTooLarge, SpaceMismatch
-from service.media.audio import open_audio
 from service.models import embeddings
 from service.models.collections.bodies import check_id, read_item, read_metadata, read_vector
 from service.models.collections.schemas import CreateRequest, ItemRequest, SearchRequest, UpsertRequest
@@ -119,7 +118,7 @@ class Collections:
 
     async def _recording(self, embedder: Embedder, upload: Upload) -> Embedded:
         audio = await self.work.run(
-            "decode", open_audio, upload.file, upload.content_type, max_audio_s=embedder.max_audio_s
+            "decode", self.work.decoders.open_audio, upload.file, upload.content_type, max_audio_s=embedder.max_audio_s
         )
         async with aclosing(embedder.audio(audio)) as sound:
             windows = [window async for window in sound]

@@ -64,7 +64,7 @@ def _windows(embedder: Embedder, sounds: Mapping[int, Sound], root: str) -> Iter
     for index, sound in sounds.items():
         with about(index, root):
             end = 0
-            for window in embedder.windows(sound.open(embedder.max_audio_s)):
+            for window in embedder.windows(sound.open(embedder.work.decoders, embedder.max_audio_s)):
                 end = window.end
                 if end > left:
                     raise PayloadTooLarge(f"the recordings last longer than {embedder.max_audio_s:g} s together")

@@ -102,7 +102,7 @@ class Embedder:
 
     @property
     def max_audio_s(self) -> float:
-        """The longest recording, for `open_audio`."""
+        """The longest recording, for `Decoders.open_audio`."""
         return self.model.max_audio_s(self.work.settings)
 
     async def texts(self, texts: Sequence[str]) -> list[TextEmbedding]:

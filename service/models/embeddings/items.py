@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from service.errors import InvalidInput, MalformedInput, ModelNotFound, PayloadTooLarge, ServiceError
-from service.media.audio import AudioStream, open_audio
+from service.media.audio import AudioStream
+from service.media.decoders import Decoders
 from service.models.embeddings.model import NAME, EmbeddingModel
 from service.models.embeddings.schemas import MAX_ITEMS, AudioItem, EmbeddingsRequest, InputAudioItem, TextItem
 from service.web.parsing import check, parse
@@ -30,13 +31,13 @@ class Sound:
     data: str
     content_type: str
 
-    def open(self, max_audio_s: float) -> AudioStream:
-        """Raises MalformedInput for what is no base64, and what `open_audio` does."""
+    def open(self, decoders: Decoders, max_audio_s: float) -> AudioStream:
+        """Raises MalformedInput for what is no base64, and what `Decoders.open_audio` does."""
         try:
             data = base64.b64decode(self.data.translate(_SPACE), validate=True)
         except (binascii.Error, ValueError) as exc:
             raise MalformedInput("the recording is no base64") from exc
-        return open_audio(io.BytesIO(data), self.content_type, max_audio_s=max_audio_s)
+        return decoders.open_audio(io.BytesIO(data), self.content_type, max_audio_s=max_audio_s)
 
 
 Item = str | list[int] | Sound

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from service.media.audio import open_audio
 from service.models.embeddings import openapi
 from service.models.embeddings.answers import JSON, encode
 from service.models.embeddings.batch import Embedded, embed
@@ -53,7 +52,9 @@ async def audio_embeddings(
     curl --data-binary @lecture.mp3 -H 'Content-Type: audio/mpeg' 'localhost:8080/v1/audio/embeddings?window=true'
     ```
     """
-    audio = await work.run("decode", open_audio, upload.file, upload.content_type, max_audio_s=embedder.max_audio_s)
+    audio = await work.run(
+        "decode", work.decoders.open_audio, upload.file, upload.content_type, max_audio_s=embedder.max_audio_s
+    )
     async with aclosing(embedder.audio(audio)) as sound:
         windows = [window async for window in sound]
     embedded = [Embedded(sound.pooled, windows)]

@@ -13,7 +13,8 @@ from service.dsp.binaural import ITD_BAND_HZ, LOWPASS_BAND_HZ, CueEstimator, Cue
 from service.dsp.iacc import Iacc, iacc
 from service.dsp.sync import FrameClock, WindowCutter, frames_within
 from service.errors import InvalidInput
-from service.media.audio import AudioStream, open_audio
+from service.media.audio import AudioStream
+from service.media.decoders import Decoders
 from service.media.resample import Resampler
 from service.models.spatial_cues.schemas import SpatialCuesOptions
 
@@ -41,9 +42,9 @@ class Analysis:
         return []
 
 
-def open_binaural(file: BinaryIO, content_type: str, *, max_audio_s: float) -> AudioStream:
-    """As `open_audio`; also raises InvalidInput unless the audio has two channels."""
-    audio = open_audio(file, content_type, max_audio_s=max_audio_s)
+def open_binaural(decoders: Decoders, file: BinaryIO, content_type: str, *, max_audio_s: float) -> AudioStream:
+    """As `Decoders.open_audio`; also raises InvalidInput unless the audio has two channels."""
+    audio = decoders.open_audio(file, content_type, max_audio_s=max_audio_s)
     if audio.channels != 2:
         with audio:
             raise InvalidInput(

@@ -38,7 +38,12 @@ async def spatial_cues(
     ```
     """
     audio = await work.run(
-        "decode", open_binaural, upload.file, upload.content_type, max_audio_s=work.settings.max_audio_s
+        "decode",
+        open_binaural,
+        work.decoders,
+        upload.file,
+        upload.content_type,
+        max_audio_s=work.settings.max_audio_s,
     )
     listener = await work.run("preprocess", Listener, audio.sample_rate, options)
     blocks = work.trace.timed("decode", audio.blocks(), within="preprocess")

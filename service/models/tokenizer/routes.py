@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
-from service.media.audio import open_audio
 from service.models.tokenizer import openapi
 from service.models.tokenizer.codec import CodecDep
 from service.models.tokenizer.decoders import decode_tokens
@@ -49,7 +48,7 @@ async def tokenize(
     layout = model.layout.with_windows(options.window_frames or model.layout.window_frames)
     codebook_bits(layout.bits, options.codebooks)
     audio = await work.run(
-        "decode", open_audio, upload.file, upload.content_type, max_audio_s=work.settings.max_audio_s
+        "decode", work.decoders.open_audio, upload.file, upload.content_type, max_audio_s=work.settings.max_audio_s
     )
     windows = AudioWindows(audio.sample_rate, audio.channels, options.channel, model.front_end, layout.window_frames)
     codes = await codec.encode(codec.windows(audio, windows), layout)

@@ -1,75 +1,13 @@
-"""The backend inside this process: ONNX Runtime over a model repository, obeying its config.pbtxt as Triton does."""
+"""ONNX Runtime over one version of one model: loaded, checked against its config.pbtxt, warmed, run."""
 
-import asyncio
-import logging
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
 import torch
 
-from service.backends.base import Observer, Unobserved, check_request, failure
-from service.backends.batcher import Batcher
-from service.errors import BackendUnavailable, ModelNotFound, ServiceError
 from service.repository import ModelConfig, RepositoryError, Warmup
 from service.tensors import Tensors
-
-logger = logging.getLogger(__name__)
-
-
-class Embedded:
-    """Implements `Backend`. `models` is known at once; each becomes ready when `start` has loaded and warmed it."""
-
-    def __init__(
-        self, models: Mapping[str, ModelConfig], *, intra_op_threads: int = 0, observer: Observer | None = None
-    ) -> None:
-        self.models = models
-        self._observer = observer or Unobserved()
-        self._threads = intra_op_threads
-        # one thread for each batch that may run at a time; ONNX Runtime leaves the GIL while it computes
-        self._executor = ThreadPoolExecutor(
-            max(1, sum(config.instances for config in models.values())), thread_name_prefix="inference"
-        )
-        self._batchers: dict[str, Batcher] = {}
-
-    async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        for config in self.models.values():
-            session = await loop.run_in_executor(self._executor, Session, config, self._threads)
-            for sample in config.warmup:
-                await loop.run_in_executor(self._executor, session.warm, sample)
-            self._batchers[config.name] = Batcher(config, session.run, self._executor, self._observer)
-            logger.info("model %s is ready", config.name)
-
-    async def close(self) -> None:
-        await asyncio.gather(*(batcher.close() for batcher in self._batchers.values()))
-        self._batchers.clear()
-        self._executor.shutdown()
-
-    async def ready(self, model: str) -> bool:
-        return model in self._batchers
-
-    async def infer(
-        self, model: str, inputs: Tensors, outputs: Sequence[str] | None = None, *, deadline: float | None = None
-    ) -> Tensors:
-        try:
-            return await self._infer(model, inputs, outputs, deadline)
-        except ServiceError as exc:
-            self._observer.on_refused(model, exc.slug)
-            raise
-
-    async def _infer(
-        self, model: str, inputs: Tensors, outputs: Sequence[str] | None, deadline: float | None
-    ) -> Tensors:
-        if (config := self.models.get(model)) is None:
-            raise failure(ModelNotFound, model)
-        if (batcher := self._batchers.get(model)) is None:
-            raise failure(BackendUnavailable, model)
-        size = check_request(config, inputs, outputs)
-        results = await batcher.submit(inputs, size, deadline)
-        return results if outputs is None else {name: results[name] for name in outputs}
 
 
 class Session:
@@ -79,9 +17,8 @@ class Session:
         """Loads the graph; raises RepositoryError where it is missing or is not what config.pbtxt says."""
         if config.backend != "onnxruntime":
             raise RepositoryError(f"model {config.name!r} is for the backend {config.backend!r}, not onnxruntime")
-        if config.path is None or not config.versions:
+        if (path := config.file) is None:
             raise RepositoryError(f"model {config.name!r} has no version to load")
-        path = config.path / str(config.versions[-1]) / config.filename
         try:
             self._session = ort.InferenceSession(path, _options(config, threads), providers=_providers())
         except Exception as exc:  # ONNX Runtime's classes share no other base

@@ -1,0 +1,311 @@
+"""The processes that decode what clients send: compressed audio and pictures. FFmpeg and Pillow run nowhere else.
+
+A file that crashes its decoder, or is stopped by the limits on it, is refused as malformed and the process is replaced.
+What others have open in the same process goes on in the new one, from where it was: decoding is repeatable. Plain PCM
+needs no decoder and never comes here.
+"""
+
+import array
+import io
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import MalformedInput, ServiceError
+from service.media.audio import AudioStream, open_audio
+from service.media.child import LENGTHS
+from service.media.image import View
+
+_PATIENCE_S = 60.0  # on top of what the kernel counts: a process that waits takes no time of a core
+_PARTING_S = 1.0
+_COPY_BYTES = 1 << 20
+_ERRORS = {error.__name__: error for error in ServiceError.__subclasses__()}
+_STOPPED = {
+    signal.SIGXCPU: "takes too long to decode",
+    signal.SIGKILL: "takes too long, or too much memory, to decode",
+}
+
+
+class Died(Exception):
+    """The process ended. `mine`: while it worked on this very request."""
+
+    def __init__(self, mine: bool, number: int) -> None:
+        super().__init__()
+        self.mine, self.number = mine, number
+
+
+class Process:
+    """One process and this end of its connection. For several threads: it does one request at a time."""
+
+    def __init__(self, memory_bytes: int, cpu_s: int) -> None:
+        self.opened = 0  # files; counted by `Decoders`
+        self._wait_s = cpu_s + _PATIENCE_S
+        self._lock = threading.Lock()
+        self._forgotten: deque[int] = deque()
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(self._wait_s)
+        command = [sys.executable, "-m", "service.media.child", *map(str, (theirs.fileno(), memory_bytes, cpu_s))]
+        with theirs:
+            # no secret of the environment is there to be read; and one thread is enough
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def call(self, request: dict[str, Any], descriptor: int | None = None) -> tuple[dict[str, Any], bytearray]:
+        """The answer and its bytes. Raises Died, and what the answer is an error of."""
+        try:
+            with self._lock:
+                answer, payload = self._exchange(request, descriptor)
+        finally:
+            self._tidy()
+        if "error" in answer:
+            raise _ERRORS[answer["error"]](answer["detail"])
+        return answer, payload
+
+    def forget(self, number: int) -> None:
+        """Closes a file, at once or when the request ends that the process is at. Never waits, and never raises."""
+        self._forgotten.append(number)
+        self._tidy()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self._socket.close()
+
+    def _tidy(self) -> None:
+        while self._forgotten and self._lock.acquire(blocking=False):
+            try:
+                numbers = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
+                with suppress(Died):
+                    self._exchange({"do": "close", "ids": numbers}, None)
+            finally:
+                self._lock.release()
+
+    def _exchange(self, request: dict[str, Any], descriptor: int | None) -> tuple[dict[str, Any], bytearray]:
+        if not self.alive:
+            raise Died(False, -self._process.returncode)
+        try:
+            self._send(request, descriptor)
+            length, size = LENGTHS.unpack(self._receive(LENGTHS.size))
+            return json.loads(self._receive(length)), self._receive(size)
+        except OSError as exc:
+            if not isinstance(exc, TimeoutError):  # it has ended, or is about to
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_PARTING_S)
+            self.kill()
+            raise Died(True, -self._process.returncode) from exc
+
+    def _send(self, request: dict[str, Any], descriptor: int | None) -> None:
+        message = json.dumps(request).encode()
+        rights = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+        self._socket.sendmsg([LENGTHS.pack(len(message), 0)], rights)
+        self._socket.sendall(message)
+
+    def _receive(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        while len(view):
+            if not (count := self._socket.recv_into(view)):
+                raise ConnectionResetError
+            view = view[count:]
+        return data
+
+
+class Decoders:
+    """Up to `count` processes, each begun when those before it are busy."""
+
+    def __init__(self, count: int, memory_bytes: int, cpu_s: int) -> None:
+        self._begin = partial(Process, memory_bytes, cpu_s)
+        self._processes: list[Process] = []
+        self._count, self._lock = count, threading.RLock()  # a recording may be collected while it is held
+        self._numbers = itertools.count()
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes if process.alive]
+
+    def start(self) -> None:
+        """Begins all of them, so that no client waits for it. Returns at once."""
+        with self._lock:
+            self._processes += [self._begin() for _ in range(self._count - len(self._processes))]
+
+    def open_audio(self, file: IO[bytes], content_type: str | None, *, max_audio_s: float) -> AudioStream:
+        """As `service.media.audio.open_audio`."""
+        return open_audio(file, content_type, max_audio_s=max_audio_s, decode=partial(Recording, self))
+
+    def read_view(self, file: IO[bytes], **options: int) -> View:
+        """As `service.media.image.read_view`."""
+        with Source(self, file) as source:
+            answer, pixels = source.begin("view", options=options)
+        width, height = answer["original_size"]
+        return View(
+            np.frombuffer(pixels, np.uint8).reshape(answer["shape"]),
+            np.array(answer["original_from_model"], np.float64),
+            (width, height),
+        )
+
+    def take(self) -> tuple[Process, int]:
+        """The process that has least to do, and a number for a file in it; to be given back with `leave`."""
+        with self._lock:
+            for dead in [process for process in self._processes if not process.alive]:
+                self._processes.remove(dead)
+                dead.close()
+            process = min(self._processes, key=lambda each: each.opened, default=None)
+            if process is None or (process.opened and len(self._processes) < self._count):
+                process = self._begin()
+                self._processes.append(process)
+            process.opened += 1
+            return process, next(self._numbers)
+
+    def leave(self, process: Process) -> None:
+        with self._lock:
+            process.opened -= 1
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.close()
+
+
+class Source:
+    """A file in one of the processes, which survives its end once: what ends two was the file."""
+
+    def __init__(self, decoders: Decoders, file: IO[bytes]) -> None:
+        self._decoders, self._file = decoders, file
+        self._process, self._number = decoders.take()
+        self._deaths = 0
+
+    def begin(self, do: str, **request: Any) -> tuple[dict[str, Any], bytearray]:
+        while True:
+            with Descriptor(self._file) as (descriptor, offset, size):
+                message = {"do": do, "id": self._number, "offset": offset, "size": size, **request}
+                try:
+                    return self._process.call(message, descriptor)
+                except Died as exc:
+                    self.revive(exc)
+
+    def call(self, do: str) -> tuple[dict[str, Any], bytearray]:
+        """Raises Died, after which `revive` and `begin` start over."""
+        return self._process.call({"do": do, "id": self._number})
+
+    def revive(self, death: Died) -> None:
+        """Takes another process. Raises MalformedInput where it is this file that ends them."""
+        self._deaths += death.mine
+        if death.number in _STOPPED and death.mine:
+            raise MalformedInput(f"the file {_STOPPED[signal.Signals(death.number)]}") from death
+        if self._deaths > 1:
+            raise MalformedInput("the file is damaged in a way that stops its decoder") from death
+        self._decoders.leave(self._process)
+        self._process, self._number = self._decoders.take()
+
+    def close(self) -> None:
+        self._process.forget(self._number)
+        self._decoders.leave(self._process)
+
+    def __enter__(self) -> "Source":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Recording:
+    """A recording that is decoded in another process, with the interface of `service.media.decode.Decoder`."""
+
+    def __init__(self, decoders: Decoders, file: IO[bytes], name: str, start: int) -> None:
+        self._open = False
+        self._source = Source(decoders, file)
+        self._open = True
+        self._request: dict[str, Any] = {"name": name, "start": start}
+        try:
+            answer = self._begin()
+        except BaseException:
+            self.close()
+            raise
+        self.sample_rate, self.channels, self.declared = answer["sample_rate"], answer["channels"], answer["declared"]
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        done = 0
+        while self._open:
+            try:
+                answer, data = self._source.call("next")
+            except Died as exc:
+                self._source.revive(exc)
+                self._begin(skip=done)
+                continue
+            except ServiceError:
+                self.close()
+                raise
+            if answer["shape"] is None:
+                return
+            done += 1
+            yield np.frombuffer(data, np.float32).reshape(answer["shape"])
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._source.close()
+
+    def __del__(self) -> None:  # a request that is refused in between never gets to close it
+        self.close()
+
+    def _begin(self, skip: int = 0) -> dict[str, Any]:
+        while True:
+            answer, _ = self._source.begin("audio", **self._request)
+            try:
+                for _ in range(skip):
+                    self._source.call("next")
+            except Died as exc:
+                self._source.revive(exc)
+            else:
+                return answer
+
+
+class Descriptor:
+    """A file to hand over: an open descriptor, and which of its bytes are meant. What is in memory is copied to one."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._copy = file, -1
+
+    def __enter__(self) -> tuple[int, int, int]:
+        size = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.flush()
+            return self._file.fileno(), getattr(self._file, "offset", 0), size
+        except io.UnsupportedOperation:
+            self._copy = os.memfd_create("upload")
+            self._file.seek(0)
+            while chunk := self._file.read(_COPY_BYTES):
+                os.write(self._copy, chunk)
+            return self._copy, 0, size
+
+    def __exit__(self, *_: object) -> None:
+        if self._copy >= 0:
+            os.close(self._copy)

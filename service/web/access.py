@@ -1,0 +1,56 @@
+"""Who may use the service, and how much of it: asked before any of a request's body is read."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from service.errors import Unauthorized
+from service.settings import Settings
+from service.web.deps import RuntimeDep
+from service.web.keys import Key, Keys
+
+
+async def access(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[None]:
+    """Dependency of every route but probes, metrics and documentation; their key's name is `scope["auricle.key"]`.
+
+    Raises Unauthorized, RateLimited, Overloaded, and 403 for a web page that may not call the service.
+    """
+    if runtime.keys is None:
+        check_origin(connection, runtime.settings)
+        runtime.admission.check(None)
+        yield
+        return
+    key = identify(connection, runtime.keys)
+    connection.scope["auricle.key"] = key.name
+    settings = runtime.settings
+    per_minute = key.rate_limit or settings.rate_limit
+    at_once = key.max_concurrent_requests or settings.max_concurrent_requests
+    with runtime.limits.enter(key.name, per_minute, at_once):
+        runtime.admission.check(key.name)
+        yield
+
+
+def identify(connection: HTTPConnection, keys: Keys) -> Key:
+    """The key of `Authorization: Bearer <key>`, as OpenAI's clients send it. Raises Unauthorized."""
+    scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized("send an API key: Authorization: Bearer <key>")
+    key = keys.find(secret.strip())
+    if key is None:
+        raise Unauthorized("this API key is not known here, or not any more")
+    return key
+
+
+def check_origin(connection: HTTPConnection, settings: Settings) -> None:
+    """Raises 403 for pages of other sites. Without keys they could act as the person who has them open in a browser.
+
+    Browsers ask no leave for a plain POST nor for a WebSocket, and always say whose page it is that sends one.
+    """
+    origin = connection.headers.get("origin")
+    allowed = settings.cors_origins
+    if origin is None or "*" in allowed or origin in allowed:
+        return
+    if urlsplit(origin).netloc != connection.headers.get("host"):
+        raise HTTPException(403, "Pages of this origin may not call the service: AURICLE_CORS_ORIGINS says which may.")

@@ -1,0 +1,99 @@
+"""Admission: refuses at once what would wait too long, instead of letting it queue. Knows nothing of HTTP.
+
+The queue is bounded by the estimated seconds that the whole service needs for what it has let in. An estimate is a
+nominal cost, which the size of a request tells, times what its kind turned out to cost on this machine. That is
+measured by virtual time, as in weighted fair queueing: while n requests are worked on, each is charged 1/n of the time,
+so the charges of all add up to the time that has passed, however many ran side by side.
+
+Every key may have up to `_SHARE` times the room that is left (dynamic thresholds, Choudhury and Hahne 1998): one alone
+gets two thirds of the queue, two get two fifths each, and there is always room for one that has asked for nothing yet.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from service.errors import DeadlineExceeded, Overloaded
+
+Report = Callable[[float, float], None]  # seconds of work that is let in, and the bound
+
+_SHARE = 2.0
+_LARGEST = 0.25  # of the bound: long requests are worked on in windows, between which others pass
+_MEMORY = 0.95  # a request weighs so much less with each of its kind that follows
+_PRIOR_S = 0.1  # of nominal cost that a kind is believed to have cost just that, before any has been measured
+_MAX_RETRY_S = 30
+
+
+class Admission:
+    """Not for several threads. `work` is in estimated seconds; `capacity` is the bound on it."""
+
+    def __init__(self, capacity_s: float, report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self.work, self.capacity = 0.0, capacity_s
+        self._report, self._clock = report, clock
+        self._shares: defaultdict[str, float] = defaultdict(float)  # of the work, by key
+        self._costs: defaultdict[str, _Cost] = defaultdict(_Cost)  # by kind
+        self._running, self._charged, self._since = 0, 0.0, clock()
+        report(self.work, self.capacity)
+
+    def check(self, key: str | None) -> None:
+        """Raises Overloaded where nothing more of this key is let in; without keys, there is only the one bound."""
+        if self.work >= self.capacity:
+            raise self._refusal(f"the requests before this one take more than {self.capacity:g} s")
+        if key is not None and self._shares.get(key, 0.0) >= _SHARE * (self.capacity - self.work):
+            raise self._refusal("the requests of this API key take all of its share of the service")
+
+    @contextmanager
+    def admit(self, kind: str, nominal_s: float, key: str | None) -> Iterator[None]:
+        """Counts a request while it is worked on, and learns what it cost. Raises Overloaded."""
+        self.check(key)
+        estimate = min(nominal_s * self._costs[kind].factor, _LARGEST * self.capacity)
+        self._add(estimate, key)
+        begun = self._advance(+1)
+        try:
+            yield
+        except DeadlineExceeded:
+            self._costs[kind].learn(self._advance(0) - begun, nominal_s)
+            raise
+        else:  # what was refused says nothing about the cost of what is not
+            self._costs[kind].learn(self._advance(0) - begun, nominal_s)
+        finally:
+            self._advance(-1)
+            self._add(-estimate, key)
+
+    def _add(self, estimate: float, key: str | None) -> None:
+        self.work += estimate
+        if key is not None:
+            self._shares[key] += estimate
+        if not self._running:  # nothing is left, not even what rounding leaves
+            self.work = max(estimate, 0.0)
+            self._shares = defaultdict(float, {key: self.work} if key is not None and self.work else {})
+        self._report(self.work, self.capacity)
+
+    def _advance(self, change: int) -> float:
+        """The virtual time now: what a request would have been charged that ran since the beginning."""
+        now = self._clock()
+        if self._running:
+            self._charged += (now - self._since) / self._running
+        self._since = now
+        self._running += change
+        return self._charged
+
+    def _refusal(self, detail: str) -> Overloaded:
+        return Overloaded(detail, retry_after=max(1, min(_MAX_RETRY_S, math.ceil(self.work / 2))))
+
+
+class _Cost:
+    """How many times its nominal cost a kind of request costs, of late."""
+
+    def __init__(self) -> None:
+        self._charged_s = self._nominal_s = _PRIOR_S
+
+    @property
+    def factor(self) -> float:
+        return self._charged_s / self._nominal_s
+
+    def learn(self, charged_s: float, nominal_s: float) -> None:
+        self._charged_s = _MEMORY * self._charged_s + charged_s
+        self._nominal_s = _MEMORY * self._nominal_s + nominal_s

@@ -1,0 +1,118 @@
+"""Connections: what a client can make the server hold before there is a request at all is bounded in bytes and time.
+
+uvicorn waits for the head of a request for ever, and llhttp reads one of any size. From the first byte of a connection,
+or the end of an answer, to the end of the next head a client has `header_timeout_s`; bodies and answers have their own
+bounds in `service.web.body`. Where all connections are taken, the one that has been between requests for longest makes
+room: clients that say nothing keep nobody out.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from service.settings import Settings
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol, with the bounds."""
+
+    settings: ClassVar[Settings]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_bytes = 0  # of a head or of trailers, as they came, so far
+        self._listed_bytes = 0  # the same, as they were understood
+        self.waits_since: float | None = None  # for the head of a request; None while one is being answered
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+        if len(self.connections) > self.settings.max_connections:
+            waiting = (other for other in self.connections if getattr(other, "waits_since", None) is not None)
+            min(cast(Iterable[Connection], waiting), key=lambda other: cast(float, other.waits_since)).give_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > self.settings.max_header_bytes and not self.transport.is_closing():
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._listed_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._list(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._list(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Also what uvicorn calls for whatever a callback of the parser raises."""
+        if max(self._head_bytes, self._listed_bytes) > self.settings.max_header_bytes:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def give_up(self) -> None:
+        self._stop_waiting()
+        self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.transport.is_closing() and not self.pipeline and self.cycle.response_complete:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self.waits_since = self.loop.time()
+        self._patience = self.loop.call_later(self.settings.header_timeout_s, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        self.waits_since = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _list(self, size: int) -> None:
+        self._listed_bytes += size
+        if self._listed_bytes > self.settings.max_header_bytes:
+            raise ValueError("the head of the request is too large")
+
+
+def protocol(settings: Settings) -> type[asyncio.Protocol]:
+    """What uvicorn is given as `http`."""
+    return type("BoundedConnection", (Connection,), {"settings": settings})

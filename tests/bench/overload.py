@@ -1,0 +1,138 @@
+"""Three times as much as the service can do: `python -m tests.bench.overload`; with --triton over the real server.
+
+What must hold: goodput stays at 90 % of its maximum, what is refused is refused within 50 ms (p99), memory is flat, and
+5 s later latency is what it was before. The maximum is the best of two: what clients get that wait for their answers,
+and what a constant rate just below that gets. The load comes from `auricle bench`'s own loops, in this process; how
+late it was with sending is in the table, and counts against the service.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.cli.bench.client import Client, Request
+from service.cli.bench.loops import Load
+from service.cli.bench.tally import Tally
+from service.cli.bench.workloads import mixed, parse
+from tests.bench.gateway import Gateway, on_backend
+from tests.bench.process import holdings
+
+TIMES = 3.0
+NEARLY, CALM = 0.9, 0.5  # of what it can do
+RECOVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of load, and what came of it."""
+
+    name: str
+    rate: float | None
+    seconds: float
+    late_s: float
+    memory_mb: float
+    tally: Tally
+
+    @property
+    def goodput(self) -> float:
+        return self.tally.good / self.seconds
+
+    def error_ms(self, percent: float) -> float:
+        """Of all refusals."""
+        return max((each.percentile(percent) * 1000 for each in self.tally.errors.values()), default=0.0)
+
+
+def main(
+    repository: Annotated[Path, typer.Option(help="Exported models.")] = Path("model_repository"),
+    triton: Annotated[bool, typer.Option("--triton", help="Over the real tritonserver.")] = False,
+    mix: Annotated[str, typer.Option(help="As `auricle bench` takes it.")] = "tokenize",
+    seconds: Annotated[float, typer.Option(help="Length of each phase.")] = 20.0,
+    clients: Annotated[int, typer.Option(help="That wait for their answers, to find the maximum.")] = 16,
+    target_ms: Annotated[float, typer.Option(help="Later answers are no goodput.")] = 2000.0,
+) -> None:
+    with on_backend(repository, triton) as (gateway, backend):
+        phases = asyncio.run(_run(gateway, mix, seconds, clients, target_ms / 1000))
+    Console().print(_table(f"{mix} on {backend}", phases))
+    held = list(_verdicts(phases))
+    for holds, text in held:
+        Console().print(f"{'[green]holds' if holds else '[red]FAILS'}[/]: {text}", highlight=False)
+    raise typer.Exit(0 if all(holds for holds, _ in held) else 1)
+
+
+async def _run(gateway: Gateway, mix: str, seconds: float, clients: int, target_s: float) -> dict[str, Phase]:
+    client, requests = Client(gateway.url, None, timeout_s=60), mixed(parse(mix))
+    phases: dict[str, Phase] = {}
+
+    async def phase(name: str, rate: float | None, length: float) -> Phase:
+        phases[name] = await _load(client, requests, gateway, name, Load(rate, clients), length, target_s)
+        return phases[name]
+
+    await phase("warm-up", None, seconds / 4)
+    if not (most := (await phase("closed loop", None, seconds)).goodput):
+        raise typer.BadParameter("nothing was answered in time: a longer --target-ms, or fewer --clients")
+    await phase("nearly all", NEARLY * most, seconds)
+    await phase("before", CALM * most, seconds)
+    await phase("overload", TIMES * most, seconds)
+    await phase("recovery", CALM * most, RECOVERY_S)
+    await phase("after", CALM * most, seconds)
+    await client.close()
+    return phases
+
+
+async def _load(
+    client: Client,
+    requests: Iterator[Request],
+    gateway: Gateway,
+    name: str,
+    load: Load,
+    seconds: float,
+    target_s: float,
+) -> Phase:
+    tally = Tally(target_s)
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    late_s = await load.run(client, requests, seconds, lambda _, latency_s, error: tally.record(latency_s, error))
+    memory_mb = holdings(gateway.pid).memory_mb
+    return Phase(name, load.rate, max(seconds, clock() - start), late_s, memory_mb, tally)
+
+
+def _verdicts(phases: dict[str, Phase]) -> Iterator[tuple[bool, str]]:
+    overload, before, after = phases["overload"], phases["before"], phases["after"]
+    most = max(phases["closed loop"].goodput, phases["nearly all"].goodput)
+    share = overload.goodput / most
+    yield share >= 0.9, f"goodput under overload is {share:.1%} of its maximum, {most:.1f}/s (at least 90 %)"
+    refused_ms = overload.error_ms(99)
+    yield refused_ms <= 50, f"{overload.tally.failed} refused, p99 {refused_ms:.1f} ms (at most 50 ms)"
+    grown = overload.memory_mb - before.memory_mb
+    share = grown / before.memory_mb
+    yield share <= 0.05, f"memory grew by {grown:.0f} MB of {before.memory_mb:.0f} MB (at most 5 %)"
+    was, now = (phase.tally.answers.percentile(99) * 1000 for phase in (before, after))
+    text = f"p99 {RECOVERY_S:g} s after it is {now:.0f} ms, and was {was:.0f} ms (at most half as long again)"
+    yield now <= 1.5 * was and not after.tally.failed, text
+
+
+def _table(title: str, phases: dict[str, Phase]) -> Table:
+    columns = ("goodput/s", "p50 ms", "p99 ms", "errors", "their p99 ms", "sent late ms", "memory MB")
+    table = Table("phase", "asked/s", *columns, title=title)
+    for phase in phases.values():
+        answers = phase.tally.answers
+        latencies = [f"{answers.percentile(percent) * 1000:.0f}" for percent in (50, 99)]
+        errors = ", ".join(f"{kind}: {seen.count}" for kind, seen in phase.tally.errors.items())
+        asked = "as answered" if phase.rate is None else f"{phase.rate:.1f}"
+        figures = (
+            f"{phase.error_ms(99):.1f}" if errors else "",
+            f"{phase.late_s * 1000:.0f}",
+            f"{phase.memory_mb:.0f}",
+        )
+        table.add_row(phase.name, asked, f"{phase.goodput:.1f}", *latencies, errors, *figures)
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)
