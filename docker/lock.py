@@ -23,7 +23,7 @@ PYTHON = "3.11"  # of the base image
 
 # package of this repository -> what its image needs that no import of it says
 IMAGES = {
-    "service": ["fastapi-swagger", "setuptools"],  # static files; what builds the package
+    "service": ["fastapi-swagger", "opentelemetry-exporter-otlp-proto-http", "setuptools"],
     "export": ["onnxscript"],  # PyTorch's ONNX exporter
 }
 TORCH = ("torch", "torchaudio")
@@ -58,7 +58,8 @@ def declared() -> dict[str, Requirement]:
     """The requirements of this project by name; of the optional ones, those that the images need."""
     file = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = file["project"]
-    lines = file["build-system"]["requires"] + project["dependencies"] + project["optional-dependencies"]["milvus"]
+    optional = project["optional-dependencies"]
+    lines = file["build-system"]["requires"] + project["dependencies"] + optional["milvus"] + optional["otlp"]
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in reversed(lines)}
 
 

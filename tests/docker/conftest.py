@@ -67,12 +67,12 @@ def triton(
 @pytest.fixture(scope="session")
 def gateway(compose: Compose, triton: Triton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The gateway of the profile gpu, on that server and on one that is down."""
-    service = compose("gpu")["services"]["gateway"]
+    services = compose("gpu", "tools")["services"]
     settings = {
         "AURICLE_TRITON_URL": f"127.0.0.1:1,{triton.url}",
         "AURICLE_MODEL_REPOSITORY": str(triton.repository),
     }
-    with Gateway(service, tmp_path_factory.mktemp("gateway"), **settings) as gateway:
+    with Gateway(services["gateway"], services["keys"], tmp_path_factory.mktemp("gateway"), **settings) as gateway:
         yield gateway
 
 

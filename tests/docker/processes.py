@@ -48,12 +48,14 @@ class Triton(TritonServer):
 class Gateway:
     """`auricle` with the command and the environment of a service; `settings` say what is elsewhere here."""
 
-    def __init__(self, service: dict[str, Any], work: Path, **settings: str) -> None:
+    def __init__(self, service: dict[str, Any], keys: dict[str, Any], work: Path, **settings: str) -> None:
+        """`keys` is the service that makes the API key of this gateway."""
         moved = {"AURICLE_API_KEYS_FILE": str(work / "keys.json"), "AURICLE_VECTOR_STORE": str(work / "vectors")}
         elsewhere = moved | {"AURICLE_PORT": "0", "AURICLE_VECTOR_URL": ""} | settings
         given = {name: value or "" for name, value in service["environment"].items()}
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", **given, **elsewhere}
         self.command = service["command"]
+        self.keys = [*keys["entrypoint"][1:], "add", "operations"]
         self.log = work / "gateway.log"
         self.address = ""
         self.headers: dict[str, str] = {}
@@ -63,10 +65,11 @@ class Gateway:
         return f"http://{self.address}"
 
     def __enter__(self) -> Self:
+        auricle = [sys.executable, "-m", "service"]
+        key = subprocess.run([*auricle, *self.keys], cwd=ROOT, env=self.environment, capture_output=True, check=True)
+        self.headers = {"Authorization": f"Bearer {key.stdout.decode().strip()}"}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", *self.command], cwd=ROOT, env=self.environment, stderr=log
-            )
+            self.process = subprocess.Popen([*auricle, *self.command], cwd=ROOT, env=self.environment, stderr=log)
         end = time.monotonic() + 60
         while not (found := READY.search(self.log.read_text())):
             if self.process.poll() is not None or time.monotonic() > end:

@@ -44,7 +44,7 @@ def test_containers_may_do_little(compose: Compose) -> None:
         assert service.get("read_only") or name == "milvus", name
         assert not service.get("privileged"), name
         assert service.get("healthcheck") or name in OURS, name  # ours is in the image
-    assert everything["triton"]["user"] == "1000:1000"
+    assert everything["triton"]["user"] == "10001:10001"  # as in the image of the gateway, whose memory it shares
 
 
 def test_servers_start_again_by_themselves_and_jobs_do_not(compose: Compose) -> None:
@@ -117,8 +117,10 @@ def test_the_gateway_answers_from_triton_under_both_command_lines(gateway: Gatew
 
 
 def test_the_gateway_answers_alone_in_the_profile_cpu(compose: Compose, triton: Triton, tmp_path: Path) -> None:
-    service = services(compose, "cpu")["gateway-cpu"]
-    with Gateway(service, tmp_path, AURICLE_MODEL_REPOSITORY=str(triton.repository)) as gateway:
+    found = services(compose, "cpu", "tools")
+    with Gateway(
+        found["gateway-cpu"], found["keys"], tmp_path, AURICLE_MODEL_REPOSITORY=str(triton.repository)
+    ) as gateway:
         assert tokenize(gateway) == 200
 
 
