@@ -90,14 +90,22 @@ def prometheus(
 
 
 @pytest.fixture(scope="session")
-def busy(gateway: Gateway, prometheus: Prometheus) -> Prometheus:
-    """Prometheus, after requests of every outcome between two scrapes."""
-    assert prometheus.answers('count_over_time(up{job="gateway"}[1m]) > 1')
+def busy(gateway: Gateway, triton: Triton, prometheus: Prometheus) -> Prometheus:
+    """Prometheus, after requests of every outcome: answered, refused as malformed, and refused while Triton hung."""
+    hung = f'auricle_triton_server_up{{server="{triton.url}"}} == '
+
+    def post(body: bytes) -> int:
+        headers = gateway.headers | {"Content-Type": "audio/flac"}
+        return httpx.post(f"{gateway.url}/v1/tokenize", content=body, headers=headers, timeout=60).status_code
+
     body = sounds.encoded(sounds.clip(), "flac")
-    headers = gateway.headers | {"Content-Type": "audio/flac"}
-    answers = [
-        httpx.post(f"{gateway.url}/v1/tokenize", content=payload, headers=headers, timeout=60).status_code
-        for payload in (body, body, b"no sound at all")
-    ]
-    assert answers == [200, 200, 415]
+    assert [post(body), post(b"no sound at all")] == [200, 415]
+    prometheus.scrape()
+    triton.freeze()
+    assert prometheus.answers(hung + "0")
+    assert post(body) == 503
+    triton.thaw()
+    assert prometheus.answers(hung + "1")
+    assert post(body) == 200
+    prometheus.scrape()
     return prometheus

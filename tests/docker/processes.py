@@ -127,6 +127,10 @@ class Prometheus:
             result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return [series for series in result if series["value"][1] != "NaN"]
 
+    def scrape(self) -> None:
+        """Returns when everything has been looked at again."""
+        assert self.answers(f"min(timestamp(up)) > {time.time()}")
+
     def answers(self, expression: str, within_s: float = 15.0) -> bool:
         """Whether the query has an answer, after the scrapes that it needs."""
         end = time.monotonic() + within_s
