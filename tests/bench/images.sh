@@ -52,7 +52,8 @@ in_image() {
         for folder in models keys vectors; do [ -d "$root/$folder" ] && mount --bind "$work/$folder" "$root/$folder"; done
         [ -n "$nvidia" ] && mount --bind "$nvidia" "$root/opt/auricle/lib/python3.11/site-packages/nvidia"
         exec chroot --userspec=10001:10001 "$root" /usr/bin/env -i PATH=/opt/auricle/bin:/usr/local/bin:/usr/bin:/bin \
-            PYTHONDONTWRITEBYTECODE=1 AURICLE_MODEL_REPOSITORY=/models AURICLE_VECTOR_STORE=/vectors AURICLE_PORT=18080 \
+            PYTHONDONTWRITEBYTECODE=1 AURICLE_HOST=0.0.0.0 AURICLE_PORT=18080 AURICLE_MODEL_REPOSITORY=/models \
+            AURICLE_VECTOR_STORE=/vectors AURICLE_API_KEYS_FILE=/keys/keys.json \
             "$@"' run "$root" "$work" "${NVIDIA:-}" "$@"
     local code=$?
     buildah umount "$container" >/dev/null && buildah rm "$container" >/dev/null
@@ -62,10 +63,10 @@ in_image() {
 in_image export sh -c 'cd /app && exec python -m export export --out /models --missing'
 in_image gateway sh -c '
     id -u; touch /probe 2>/dev/null && exit 1
-    cd /tmp && auricle serve &
+    cd /tmp; auricle keys add bench >/dev/null; auricle serve &
     until python -c "import urllib.request as u; u.urlopen(\"http://127.0.0.1:18080/readyz\", timeout=4)" 2>/dev/null; do
         kill -0 $! || exit 1; sleep 1
     done
-    python -c "import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:18080/v1/models\").read().decode()[:300])"
+    python -c "import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:18080/readyz\").read().decode())"
     kill $!; wait $!'
 buildah images
