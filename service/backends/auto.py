@@ -1,6 +1,6 @@
 """Picks the backend: a Triton server where one is named, else ONNX Runtime in this process."""
 
-from functools import partial
+from collections.abc import Collection
 from typing import Literal
 
 from service.backends.base import Backend, Observer
@@ -12,8 +12,11 @@ def kind(settings: Settings) -> Literal["embedded", "triton"]:
     return "triton" if settings.triton_url else "embedded"
 
 
-def create(settings: Settings, observer: Observer | None = None) -> Backend:
-    """Raises RepositoryError if the local repository has a config.pbtxt that cannot be honoured."""
+def create(settings: Settings, observer: Observer | None = None, only: Collection[str] | None = None) -> Backend:
+    """`only`: the models that this process needs; others are not loaded into it.
+
+    Raises RepositoryError if the local repository has a config.pbtxt that cannot be honoured.
+    """
     if settings.triton_url:
         from service.backends.triton.backend import Triton
         from service.backends.triton.channel import credentials
@@ -31,9 +34,12 @@ def create(settings: Settings, observer: Observer | None = None) -> Backend:
         )
 
     from service.backends.embedded.backend import Embedded
-    from service.repository import load
+    from service.repository import ModelConfig, load
 
-    look = partial(load, settings.model_repository)
+    def look() -> dict[str, ModelConfig]:
+        found = load(settings.model_repository)
+        return found if only is None else {name: found[name] for name in only if name in found}
+
     return Embedded(
         look(),
         look=look,

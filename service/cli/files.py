@@ -132,7 +132,7 @@ async def _run(settings: Settings, jobs: dict[Path, Path], done: Done, title: st
     # Several short files share a batch as the windows of a long one do; together they stay within the same bound.
     together = min(len(jobs), settings.max_inflight_windows)
     each = settings.model_copy(update={"max_inflight_windows": settings.max_inflight_windows // together})
-    backend = create(each)
+    backend = create(each, only=(*capability.required, *capability.optional))
     offload = Offload(each.preprocess_workers, max_queued=2 * together)
     decoders = Decoders(each.preprocess_workers, each.decode_memory_bytes, each.decode_cpu_s)
     queue = iter(jobs.items())

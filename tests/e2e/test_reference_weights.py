@@ -77,6 +77,20 @@ async def test_the_first_start_builds_the_models_and_a_recording_comes_back(
 
 
 @pytest.mark.tritonserver
+def test_the_weights_that_ship_fit_the_reviewed_configuration_and_are_small(
+    first_start: Service, reviewed: Path
+) -> None:
+    models = sorted(path.parent.name for path in reviewed.glob("*/config.pbtxt"))
+    for model in models:
+        for path in (reviewed / model).rglob("*.pbtxt"):
+            assert path.read_bytes() == (ROOT / "model_repository" / path.relative_to(reviewed)).read_bytes()
+    built = sorted(path.relative_to(reviewed).as_posix() for path in reviewed.rglob("model.onnx"))
+    assert built == [f"{model}/1/model.onnx" for model in models]
+    weights = [path.stat().st_size for path in (ROOT / "export" / "weights").glob("*.safetensors")]
+    assert max(weights) <= 70e6
+    assert sum(weights) <= 145e6
+
+
 async def test_the_real_tritonserver_gives_equal_tokens_and_the_same_sound(
     first_start: Service, reviewed: Path, tritonserver: StartTriton
 ) -> None:

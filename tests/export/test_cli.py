@@ -7,9 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from export.cli import app
-from export.entries import discover
 from export.publish import REVIEWED
-from export.weights import SHIPPED, save_weights
+from export.weights import save_weights
 from tests.export.conftest import CONFIGS, Exported
 
 
@@ -70,20 +69,6 @@ def test_what_cannot_be_exported_is_explained_with_exit_code_1(exported: Exporte
         assert result.exit_code == 1
         assert message in result.output
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.weights
-def test_the_weights_that_ship_are_proven_and_leave_the_reviewed_configuration_as_it_is(tmp_path: Path) -> None:
-    result = _run("export", "--out", tmp_path)
-    assert result.exit_code == 0, result.output
-    shipping = [model for model, entry in discover().items() if (SHIPPED / f"{entry.weights}.safetensors").exists()]
-    reviewed = [path for model in shipping for path in (REVIEWED / model).rglob("*.pbtxt")]
-    assert reviewed
-    for path in reviewed:
-        assert (tmp_path / path.relative_to(REVIEWED)).read_bytes() == path.read_bytes()
-    built = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("model.onnx"))
-    assert built == [f"{model}/1/model.onnx" for model in shipping]
-    assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 130 * 2**20
 
 
 def test_what_is_there_already_of_the_same_weights_may_be_left_out(exported: Exported, tmp_path: Path) -> None:
