@@ -27,10 +27,11 @@ def register(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
     """
     rotation, shift, support = pairwise(points, matches)
     width = widest(support)
-    views = torch.arange(points.shape[1], device=points.device)
+    count = points.shape[1]
+    views = torch.arange(count, device=points.device)
     centre = width.clamp(max=CERTAIN).sum(-1).argmax(-1)  # the view that most others are sure about
     rotation, shift = along_paths(rotation, shift, support, centre)
-    confidence = width.gather(2, centre[:, None, None].expand(-1, len(views), 1))[..., 0]
+    confidence = width.gather(2, centre[:, None, None].expand(-1, count, 1))[..., 0]
     # The view in the middle is where it is.
     others = torch.where(views == centre[:, None], CERTAIN, confidence)
     confidence = torch.where(views == centre[:, None], others.amax(dim=-1, keepdim=True), others)
@@ -126,10 +127,9 @@ def along_paths(rotation: Tensor, shift: Tensor, support: Tensor, centre: Tensor
     # To stay is a path as well, so that even and odd numbers of pairs mix.
     still = torch.eye(views, dtype=steps.dtype, device=steps.device)
     walk = weight[..., None, None] * steps.transpose(1, 2) + still[..., None, None] * torch.eye(4).to(steps)
-    walk = (walk / 2).transpose(2, 3).reshape(batch, 4 * views, 4 * views)
+    walk = walk / 2  # [B, S, T, 4, 4]
     for _ in range(DOUBLINGS):
-        walk = walk @ walk
-    columns = walk.reshape(batch, views, 4, views, 4).movedim(3, 2)  # [B, S, T, 4, 4]
+        walk = torch.einsum("bstij,btujk->bsuik", walk, walk)
     at = centre[:, None, None, None, None].expand(-1, views, 1, 4, 4)
-    reached = columns.gather(2, at)[:, :, 0]
+    reached = walk.gather(2, at)[:, :, 0]
     return nearest_rotation(reached[..., :3, :3]), reached[..., :3, 3] / reached[..., 3:, 3].clamp(min=TINY)
