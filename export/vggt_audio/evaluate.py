@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from export.vggt_audio.held_out import Array, HeldOut, Maps, Means, Scores
+from export.vggt_audio.held_out import Array, HeldOut, Maps, Means, Scores, turned
 from export.vggt_audio.materials import BANDS_HZ
 from export.vggt_audio.scenes import Generator
 from export.vggt_audio.textures import load_textures
 
 TRAINING_ROOMS = 60  # that the means are of
 PICTURES, SOUND, KNOWN = "pictures", "pictures and sound", "pictures, volume and area given"
+RIGHT_DEG = 30
 MEAN, MEDIAN = "training mean", "training median"
 MEAN_MATERIAL, EYRING = "true geometry, mean material", "true materials, Eyring"
 
@@ -45,29 +46,37 @@ def evaluate(
     mean = Means.of([training.scene(number, views, height, width) for number in range(TRAINING_ROOMS)])
     held_out = Generator("test", load_textures(textures, "test"))
     scores: dict[str, list[Scores]] = {}
+    placed: list[Array] = []
     with httpx.Client(base_url=url, timeout=120) as gateway:
         for number in track(range(rooms), "rooms", console=Console(stderr=True), transient=True):
             room = HeldOut(held_out.scene(number, views, height, width))
-            for system, score in _examine(gateway, room, mean).items():
+            seen = _maps(gateway, room, {}, None)
+            placed.append(turned(room.truth, seen))
+            for system, score in _examine(gateway, room, mean, seen).items():
                 scores.setdefault(system, []).append(score)
     means = {system: Scores.mean(rows) for system, rows in scores.items()}
     title = f"{rooms} held-out rooms, {views} pictures of {width} x {height} each"
     console.print(quality_table(means, title))
     console.print(band_table("absorption, mean absolute error", {k: s.absorption for k, s in means.items()}, "{:.3f}"))
     console.print(band_table("RT60, median relative error", {k: s.rt60 for k, s in means.items()}, "{:.0%}"))
+    angles = np.concatenate(placed)
+    console.print(
+        f"Views placed: {len(angles) + rooms} of {rooms * views}; turned wrongly by {np.median(angles):.0f} degrees "
+        f"(median), {(angles < RIGHT_DEG).mean():.0%} of them by less than {RIGHT_DEG}."
+    )
     console.print(f"No RT60, too little was seen: {_unanswered(scores[PICTURES])} of {rooms} rooms.")
     if json_file is not None:
         report = {system: _plain(score) for system, score in means.items()}
         json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _examine(gateway: httpx.Client, room: HeldOut, mean: Means) -> dict[str, Scores]:
-    """What each system says of one room, against the truth."""
+def _examine(gateway: httpx.Client, room: HeldOut, mean: Means, seen: Maps) -> dict[str, Scores]:
+    """What each system says of one room, against the truth; `seen`: the maps of its pictures alone."""
     audio, timestamps = room.recording()
     heard = {"timestamps": ",".join(map(str, timestamps))}
     given = {"room_volume": str(room.volume_m3), "surface_area": str(room.areas_m2.sum())}
     answers = {
-        PICTURES: (_maps(gateway, room, {}, None), _rt60(gateway, room, {}, None)),
+        PICTURES: (seen, _rt60(gateway, room, {}, None)),
         SOUND: (_maps(gateway, room, heard, audio), _rt60(gateway, room, heard, audio)),
         KNOWN: (None, _rt60(gateway, room, given, None)),
         MEAN: (mean.maps(room.truth, mean.absorption), mean.rt60_s),

@@ -116,6 +116,9 @@ class Means:
         }
 
 
+PLACED = 1.0  # pose_conf from which on the gateway takes a view to be where its pose says
+
+
 @dataclass(frozen=True, eq=False)
 class Scores:
     """How far an answer is from the truth of one room; NaN where it has no such part."""
@@ -151,6 +154,13 @@ class Scores:
         names = [field.name for field in fields(cls) if field.name != "rt60"]
         means = {name: _known(np.mean, [getattr(score, name) for score in scores]) for name in names}
         return cls(**means, rt60=_known(np.median, [score.rt60 for score in scores]))
+
+
+def turned(truth: Maps, maps: Maps) -> Array:
+    """Angles in degrees by which the views that the model is sure of are turned wrongly, against the first of them."""
+    placed = np.flatnonzero(maps["pose_conf"] >= PLACED)
+    (turns, _), (true_turns, _) = (_from_first(of["extrinsics"][placed]) for of in (maps, truth))
+    return np.asarray(np.rad2deg((turns * true_turns.inv()).magnitude()))
 
 
 def _known(average: Callable[..., Any], rows: Sequence[Any]) -> Any:

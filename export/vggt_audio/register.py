@@ -15,6 +15,7 @@ CERTAIN = 3.0  # confidence above which a pair is as good as any
 SQUARINGS = 10  # of a matrix, until its largest eigenvalue is all that is left
 NEAREST_M = 0.1
 TINY = 1e-9
+TIE = 1e-3
 
 Motion = tuple[Tensor, Tensor]
 """rotation [..., 3, 3] and shift [..., 3]: x -> rotation x + shift."""
@@ -29,7 +30,8 @@ def register(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
     width = widest(support)
     count = points.shape[1]
     views = torch.arange(count, device=points.device)
-    centre = width.clamp(max=CERTAIN).sum(-1).argmax(-1)  # the view that most others are sure about
+    # The view that most others are sure about. Both ends of the surest pair are that, and rounding is not to choose.
+    centre = (width.clamp(max=CERTAIN).sum(-1) - TIE * views).argmax(-1)
     rotation, shift = along_paths(rotation, shift, support, centre)
     confidence = width.gather(2, centre[:, None, None].expand(-1, count, 1))[..., 0]
     # The view in the middle is where it is.
