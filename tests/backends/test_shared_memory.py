@@ -114,6 +114,7 @@ async def test_a_server_that_was_started_anew_is_told_again(tritonserver: StartT
     await asyncio.to_thread(server.kill)
     server.start()
     await until(lambda: backend.ready("whole"))
-    await doubles(backend, numbers(1))
+    for seed in range(1, 4):
+        await doubles(backend, numbers(seed))
     assert await segments_of(server)
     await backend.close()

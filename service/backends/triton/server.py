@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 import grpc
 from tritonclient.grpc.aio import InferenceServerClient
@@ -19,11 +20,15 @@ from service.errors import BackendUnavailable, DeadlineExceeded
 from service.repository import ModelConfig, RepositoryError, from_proto
 from service.tensors import Tensors
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 1.0  # a server that takes longer to say that it lives, twice in a row, does not answer
-_SHAPES = 256  # of requests whose outputs' sizes are remembered
 PROBE_S = 2.0  # limit of each call that asks about a model
+_SHAPES = 256  # of requests whose outputs' sizes are remembered
+_AT_ONCE = 1 << 20  # bytes that are copied on the event loop
 
 
 class Server:
@@ -166,7 +171,7 @@ class Server:
         self, config: ModelConfig, parcel: Parcel, segment: Segment | None, timeout: float | None
     ) -> Tensors:
         if segment is not None:
-            await asyncio.to_thread(parcel.pack, segment)
+            await _copied(parcel.size, parcel.pack, segment)
         about = {"server.address": self.address, "auricle.model": config.name}
         with spans.calling(f"infer {config.name}", about) as headers:
             result = await self._client.infer(
@@ -179,7 +184,7 @@ class Server:
             )
         if segment is None:
             return parcel.unpack(result, None)
-        return await asyncio.to_thread(parcel.unpack, result, segment)
+        return await _copied(parcel.size, parcel.unpack, result, segment)
 
     async def _fetch(self, model: str) -> ModelConfig:
         """The configuration and the versions that it is for: a swap between the questions would mix two."""
@@ -202,3 +207,8 @@ class Server:
 
     def _observe(self) -> None:
         self._observer.on_server(self.address, up=self.up, outstanding=self.outstanding)
+
+
+async def _copied(size: int, copy: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a thread where it takes longer than the way there."""
+    return copy(*args, **kwargs) if size <= _AT_ONCE else await asyncio.to_thread(copy, *args, **kwargs)
