@@ -118,6 +118,7 @@ def _json() -> Iterator[Request]:
     space = {"dims": 4, "space_id": "hostile", "distance": "cosine"}
     windows = [{"vector": [1, 2, 3, 4], "start_s": 0, "end_s": 1.5}]
     item = {"id": "a", "windows": windows, "space_id": "hostile", "metadata": {"lang": "en", "year": 2024}}
+    query = {"vector": [4, 3, 2, 1], "space_id": "hostile"}
     condition = {"year": {"$gte": 2020}, "$or": [{"lang": "en"}, {"lang": {"$in": ["de", "fr"]}}]}
     collection = "/v1/collections/hostile"
     bodies: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
@@ -126,12 +127,12 @@ def _json() -> Iterator[Request]:
         ("POST", "/v1/embeddings", "texts", {"model": "embeddings", "input": ["a dog", sound], "window": True}),
         ("PUT", collection, "collection", space),
         ("POST", f"{collection}/items", "items", {"items": [item]}),
-        ("POST", f"{collection}/search", "search", {"vector": [1, 2, 3, 4], "space_id": "hostile", "k": 3}),
+        ("POST", f"{collection}/search", "search", query | {"k": 3}),
         (
             "POST",
             f"{collection}/search",
             "filter",
-            {"vector": [4, 3, 2, 1], "space_id": "hostile", "filter": condition},
+            query | {"filter": condition},
         ),
         ("POST", f"{collection}/delete", "delete", {"filter": condition}),
     )

@@ -28,7 +28,7 @@ class Footprint:
         pids = [os.getpid(), *app.state.runtime.decoders.pids]
         return cls(
             sum(_resident_mb(pid) for pid in pids),
-            sum(len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in pids),
+            sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
             threading.active_count(),
         )
 

@@ -99,7 +99,7 @@ def seeds(name: str) -> list[bytes]:
             return [
                 b"audio/pcm;rate=16000;channels=2;encoding=f32le",
                 b"audio/*;q=0.5, audio/wav",
-                b"audio/L16;rate=8000",
+                b"audio/L16;rate=8",
             ]
         case "orientation":
             return [b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"]

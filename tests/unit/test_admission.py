@@ -54,10 +54,13 @@ def test_a_request_larger_than_the_bound_is_served_alone_and_leaves_room_for_sma
         assert admission.work < CAPACITY_S
 
 
-def test_one_key_leaves_room_for_another_and_many_share_alike(admission: Admission) -> None:
+def test_one_key_leaves_room_for_another(admission: Admission) -> None:
     with ExitStack() as stack:
         assert fill(admission, stack, "greedy", 0.1) == pytest.approx(67, abs=1)
         assert fill(admission, stack, "late", 0.1) >= 20
+
+
+def test_many_keys_share_alike(admission: Admission) -> None:
     with ExitStack() as stack:
         counts: Counter[str] = Counter()
         for _ in range(200):

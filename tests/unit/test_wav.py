@@ -28,9 +28,7 @@ GUID = bytes.fromhex("000000001000800000aa00389b71")
 PLAIN = {
     "16 bits": riff((b"fmt ", header()), (b"data", DATA)),
     "float": riff((b"fmt ", header(3, bits=32)), (b"data", FLOATS)),
-    "chunks around": riff(
-        (b"LIST", b"odd"), (b"fmt ", header()), (b"fact", bytes(4)), (b"data", DATA), (b"cue ", b"x")
-    ),
+    "chunks around": riff((b"junk", b"odd"), (b"fmt ", header()), (b"data", DATA), (b"cue ", b"x")),
     "extensible": riff((b"fmt ", header(0xFFFE, extension=struct.pack("<HHIH", 22, 16, 3, 1) + GUID)), (b"data", DATA)),
     "a stream": riff((b"fmt ", header()), (b"data", DATA)).replace(
         b"data" + struct.pack("<I", len(DATA)), b"data\xff\xff\xff\x7f"
