@@ -19,7 +19,7 @@ from rich.progress import (
 
 from export.entries import Entry, discover
 from export.errors import ExportError
-from export.publish import REVIEWED, publish
+from export.publish import FORMATS, REVIEWED, publish, published
 from export.weights import SHIPPED, Weights, load_weights
 
 CONSOLE = Console(stderr=True)
@@ -53,6 +53,9 @@ def export(
     from_hf: Annotated[
         str | None, typer.Option(help="A CLAP checkpoint for the embedders: a hub id (owner/name) or a folder.")
     ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Leave out what is there already, of the same weights.")
+    ] = False,
 ) -> None:
     """Write models into a repository, each proven against PyTorch and its config.pbtxt first, or not written.
 
@@ -74,6 +77,8 @@ def export(
             chosen = _of_hub(models or [], from_hf)
         else:
             chosen = _choose(models or [], preset, load_weights(checkpoint) if checkpoint else None)
+        if missing:
+            chosen = [job for job in chosen if not published(job[0].model, out, FORMATS[format_name.value], job[1])]
         with Progress(*columns, console=CONSOLE, transient=True) as progress:
             task = progress.add_task("", total=len(chosen))
             for entry, weights, shipped in chosen:

@@ -91,6 +91,17 @@ def publish(
     return measures
 
 
+def published(model: str, out: Path, served: Format, weights: Weights) -> bool:
+    """Whether `<out>/<model>/` has been written from `weights` before."""
+    folder = out / model
+    try:
+        text = (folder / served.CONFIG).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    written = parameters(parse_config(text)).get("weights_digest")
+    return (folder / VERSION / served.FILENAME).exists() and written == weights.digest
+
+
 @torch.no_grad()
 def prove(
     reference: ServedGraph, config: ModelConfig, run: Callable[[Arrays], Arrays], precision: Precision

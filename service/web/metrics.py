@@ -51,12 +51,16 @@ class Metrics:
 
     def on_reload(self, model: str, version: int, outcome: str) -> None:
         """Counts an attempt to load a version, which serves from now on if it was "loaded"."""
+        for known in ("loaded", "failed"):
+            self._reloads.labels(model, known)
         if outcome == "loaded":
             self._version.labels(model).set(version)
         self._reloads.labels(model, outcome).inc()
 
     def on_server(self, address: str, *, up: bool, outstanding: int) -> None:
         """Sets whether a Triton server gets requests, and how many it has."""
+        for counter in (self._retries, self._ejections):
+            counter.labels(address)  # from 0 on: else what happens first is no increase to those who watch
         self._server_up.labels(address).set(up)
         self._outstanding.labels(address).set(outstanding)
 

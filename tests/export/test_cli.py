@@ -84,3 +84,16 @@ def test_the_weights_that_ship_are_proven_and_leave_the_reviewed_configuration_a
     built = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("model.onnx"))
     assert built == [f"{model}/1/model.onnx" for model in shipping]
     assert sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors")) <= 130 * 2**20
+
+
+def test_what_is_there_already_of_the_same_weights_may_be_left_out(exported: Exported, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mine.safetensors"
+    save_weights(checkpoint, exported.weights["vocoder"].state, CONFIGS["vocoder"])
+    out = tmp_path / "repository"
+    again = ["export", "--checkpoint", checkpoint, "--out", out, "--missing"]
+    assert "proven vocoder" in _run(*again).output
+    written = (out / "vocoder" / "1" / "model.onnx").stat()
+    assert "proven" not in _run(*again).output
+    assert (out / "vocoder" / "1" / "model.onnx").stat() == written
+    (out / "vocoder" / "1" / "model.onnx").unlink()
+    assert "proven vocoder" in _run(*again).output
