@@ -34,7 +34,7 @@ class Histogram:
 
     def percentile(self, percent: float) -> float:
         """The duration that `percent` of all did not exceed, in seconds; NaN where there are none."""
-        rank = max(1, math.ceil(self.count * percent / 100 - 1e-6))  # 99.9 % of 5000 is a little above 4995
+        rank = max(1, math.ceil(self.count * percent / 100))
         seen = 0
         for index, count in enumerate(self._counts):
             seen += count
