@@ -19,7 +19,7 @@ from service.offload import Offload
 from service.settings import Settings
 from service.vectors import auto as vector_engines
 from service.web import docs, problems, system
-from service.web.access import access
+from service.web.access import REFUSALS, SECURITY, access
 from service.web.admission import Admission
 from service.web.body import BodyLimit
 from service.web.capability import Capability
@@ -45,6 +45,8 @@ class Gateway(FastAPI):
     def openapi(self) -> dict[str, Any]:
         document = super().openapi()
         document["components"]["schemas"] |= problems.schemas()
+        document["components"]["securitySchemes"] = SECURITY
+        document["security"] = [{name: []} for name in SECURITY] + [{}]
         return document
 
 
@@ -111,7 +113,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(system.router(capabilities))
     for capability in capabilities:
-        app.include_router(capability.router, dependencies=[Depends(access), Depends(served(capability))])
+        dependencies = [Depends(access), Depends(served(capability))]
+        app.include_router(capability.router, dependencies=dependencies, responses=REFUSALS)
     app.include_router(docs.router)
     app.router.routes.append(docs.assets)
     return app

@@ -16,7 +16,8 @@ ServiceError
 ├── InferenceFailed     500  the graph itself raised
 ├── Overloaded          503  the queue is full
 ├── BackendUnavailable  503  the model is not loaded, or its server is unreachable
-└── DeadlineExceeded    504  no answer within the limit
+├── DeadlineExceeded    504  no answer within the limit
+└── StorageFull         507  no room left on the disk
 
 Knows nothing about HTTP beyond the number: `service.web.problems` renders these, once.
 """
@@ -142,3 +143,9 @@ class DeadlineExceeded(ServiceError):
     status = 504
     slug = "deadline-exceeded"
     title = "No answer within the time limit"
+
+
+class StorageFull(ServiceError):
+    status = 507
+    slug = "storage-full"
+    title = "There is no room to store this"

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         description="How often new versions of models are looked for, to be used without a restart; 0: never.",
     )
     triton_shared_memory: int = Field(
-        256 << 10,
+        1 << 20,
         ge=0,
         description="Tensors of so many bytes and more go through system shared memory to a Triton server on this host "
         "that allows it (--allow-client-shm), the others over gRPC. 0: all over gRPC.",

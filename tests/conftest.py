@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +17,13 @@ StartTriton = Callable[..., TritonServer]
 
 @pytest.fixture(scope="session")
 def tritonserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartTriton]:
-    """`tritonserver(repository, config_name=None)` starts the real server over that folder; ended with the session."""
+    """`tritonserver(repository, **options)` starts the real server over that folder; ended with the session."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         pytest.skip("the tritonserver wheel is for linux x86_64")
     started: list[TritonServer] = []
 
-    def start(repository: Path, config_name: str | None = None) -> TritonServer:
-        server = TritonServer(repository, tmp_path_factory.mktemp("tritonserver"), config_name=config_name)
+    def start(repository: Path, **options: Any) -> TritonServer:
+        server = TritonServer(repository, tmp_path_factory.mktemp("tritonserver"), **options)
         started.append(server)
         server.start()
         return server

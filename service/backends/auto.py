@@ -22,7 +22,13 @@ def create(settings: Settings, observer: Observer | None = None) -> Backend:
             settings.triton_tls_ca, settings.triton_tls_certificate, settings.triton_tls_key
         )
         addresses = settings.triton_url.split(",")
-        return Triton(addresses, tls=tls, poll_s=settings.model_poll_s, observer=observer)
+        return Triton(
+            addresses,
+            tls=tls,
+            poll_s=settings.model_poll_s,
+            shared_memory=settings.triton_shared_memory,
+            observer=observer,
+        )
 
     from service.backends.embedded.backend import Embedded
     from service.repository import load

@@ -101,14 +101,17 @@ class Engine(Protocol):
     def collection(self, name: str) -> Collection: ...
 
     def create(self, collection: Collection) -> Collection:
-        """What there is under that name afterwards, for the caller to compare. Raises InvalidInput for too many."""
+        """What there is under that name afterwards, for the caller to compare.
+
+        Raises InvalidInput for too many, and StorageFull.
+        """
 
     def drop(self, name: str) -> None: ...
 
     def stats(self, name: str) -> Stats: ...
 
     def upsert(self, name: str, items: Sequence[Item]) -> None:
-        """Replaces items of the same ids, with all their windows and metadata."""
+        """Replaces items of the same ids, with all their windows and metadata. Raises StorageFull."""
 
     def get(self, name: str, id: str) -> StoredItem | None: ...  # noqa: A002
 

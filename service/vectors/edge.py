@@ -18,7 +18,7 @@ import numpy as np
 import qdrant_edge as qdrant
 from numpy.typing import NDArray
 
-from service.errors import BackendUnavailable, InvalidInput
+from service.errors import BackendUnavailable, InvalidInput, StorageFull
 from service.vectors.base import (
     MAX_COLLECTIONS,
     Collection,
@@ -45,6 +45,9 @@ from service.vectors.grouping import Window, nearest_items
 
 _MAX_INDEXES = 66  # of one collection, with those of "id" and "window"
 _LOCK_WAIT_S = 2.0  # a service that was just ended may still be closing its files
+# Bytes that stay free. The engine writes to files that it has mapped into memory: where the disk has no room for a
+# page of them, the kernel ends the process.
+RESERVE = 64 << 20
 _DISTANCES = {
     "cosine": qdrant.Distance.Cosine,
     "dot": qdrant.Distance.Dot,
@@ -83,7 +86,9 @@ class Edge:
             return self.collection(collection.name)
         if len(self.collections()) >= MAX_COLLECTIONS:
             raise InvalidInput(f"there are {MAX_COLLECTIONS} collections, which are all that this store takes")
+        self._check_room()
         aside = self._folder / f".{collection.name}"
+        shutil.rmtree(aside, ignore_errors=True)  # of a call that failed in the middle
         shard = aside / "shard"
         shard.mkdir(parents=True)
         vectors = qdrant.EdgeVectorParams(size=collection.dims, distance=_DISTANCES[collection.distance])
@@ -113,6 +118,7 @@ class Edge:
 
     def upsert(self, name: str, items: Sequence[Item]) -> None:
         shard = self._shard(name)
+        self._check_room()
         self._index(shard, items)
         shard.update(qdrant.UpdateOperation.upsert_points([point for item in items for point in points(item)]))
         shard.update(qdrant.UpdateOperation.delete_points_by_filter(beyond(items)))
@@ -158,6 +164,10 @@ class Edge:
             self.collection(name)
             self._shards[name] = qdrant.EdgeShard.load(str(self._folder / name / "shard"))
         return self._shards[name]
+
+    def _check_room(self) -> None:
+        if shutil.disk_usage(self._folder).free < RESERVE:
+            raise StorageFull("The disk of the vector store is full; deleting items or files makes room.")
 
     def _delete(self, name: str, condition: qdrant.Filter) -> int:
         shard = self._shard(name)

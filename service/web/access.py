@@ -1,15 +1,26 @@
 """Who may use the service, and how much of it: asked before any of a request's body is read."""
 
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from service.errors import Unauthorized
+from service.errors import Overloaded, RateLimited, Unauthorized
 from service.settings import Settings
 from service.web.deps import RuntimeDep
 from service.web.keys import Key, Keys
+from service.web.problems import responses
+
+REFUSALS = responses(Unauthorized, HTTPStatus.FORBIDDEN, RateLimited, Overloaded)
+SECURITY = {
+    "apiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key that `auricle keys add` made; needed where the service was told to ask for keys.",
+    }
+}
 
 
 async def access(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[None]:

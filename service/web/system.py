@@ -11,8 +11,8 @@ from fastapi.responses import RedirectResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from service.errors import BackendUnavailable, InvalidInput, ModelNotFound
-from service.web.access import access
+from service.errors import BackendUnavailable, InvalidInput, ModelNotFound, Overloaded
+from service.web.access import REFUSALS, access
 from service.web.capability import Capability, Description
 from service.web.deps import RuntimeDep
 from service.web.problems import responses
@@ -82,7 +82,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         text = await asyncio.to_thread(generate_latest, runtime.metrics.registry)  # some milliseconds
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    @system.get("/v1/models", dependencies=[Depends(access)], summary="What is served")
+    @system.get("/v1/models", dependencies=[Depends(access)], summary="What is served", responses=REFUSALS)
     async def list_models(runtime: RuntimeDep) -> Models:
         return Models(
             models=[
@@ -97,7 +97,7 @@ def router(capabilities: Sequence[Capability]) -> APIRouter:
         dependencies=[Depends(access)],
         summary="Rates, limits, formats and versions of one",
         response_model=descriptions,
-        responses=responses(ModelNotFound, InvalidInput, BackendUnavailable),
+        responses={**REFUSALS, **responses(ModelNotFound, InvalidInput, BackendUnavailable, Overloaded)},
     )
     async def get_model(
         runtime: RuntimeDep, name: str = Path(description="A name that `/v1/models` lists.", examples=names)

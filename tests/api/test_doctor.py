@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import doctor
+from service.cli.doctor import run
 from service.settings import Settings
 from tests import tiny
 from tests.conftest import StartTriton
 
 
 def examine(capsys: pytest.CaptureFixture[str], **options: object) -> tuple[int, str]:
-    code = doctor.run(Settings(**{"port": 0, **options}))  # type: ignore[arg-type]
+    code = run(Settings(**{"port": 0, **options}))  # type: ignore[arg-type]
     return code, capsys.readouterr().out
 
 
@@ -28,12 +28,13 @@ def test_a_sound_installation_is_told_so(repository: Path, tmp_path: Path, capsy
 def test_each_fault_is_named_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     repository = tiny.build(tmp_path / "models", "tokenizer_encoder", "text_embedder")
     (repository / "text_embedder" / "1" / "model.onnx").write_bytes(b"no graph")
+    (tmp_path / "vectors").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as other:
         code, text = examine(
             capsys,
             model_repository=repository,
             port=other.getsockname()[1],
-            vector_store=tmp_path,
+            vector_store=tmp_path / "vectors",
             host="127.0.0.1",
             api_keys_file=tmp_path / "missing.json",
         )
@@ -42,6 +43,7 @@ def test_each_fault_is_named_with_what_to_do(tmp_path: Path, capsys: pytest.Capt
     assert "in use" in text
     assert "text_embedder" in text
     assert "auricle export" in text
+    assert f"0 in {tmp_path / 'vectors'}" in text
     assert "tokenizer: is not served: there is no tokenizer_decoder" in text
 
 

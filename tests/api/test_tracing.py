@@ -64,7 +64,7 @@ async def test_a_request_and_its_five_stages_are_part_of_the_clients_trace(
 @pytest.mark.tritonserver
 async def test_triton_goes_on_with_the_trace(repository: Path, tmp_path: Path, collected: Collector) -> None:
     options = ("mode=opentelemetry", "level=TIMESTAMPS", "rate=1", f"opentelemetry,url={collected.url}/v1/traces")
-    server = TritonServer(repository, tmp_path, arguments=[f"--trace-config={option}" for option in options])
+    server = TritonServer(repository, tmp_path, flags=[f"--trace-config={option}" for option in options])
     try:
         server.start()
         async with in_memory(create_app(Settings(triton_url=server.url, otlp_endpoint=collected.url))) as client:

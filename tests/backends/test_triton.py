@@ -1,20 +1,25 @@
 """What only a remote server can do: answer with a status, die, come back, be one of several."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import trustme
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from service.backends.triton.backend import Triton
+from service.backends.triton.channel import credentials
 from service.backends.triton.outcomes import MESSAGES, STATUSES, translate
 from service.errors import BackendUnavailable, DeadlineExceeded, ModelNotFound, ServiceError
 from tests.backends import models
+from tests.backends.conftest import Record
 from tests.conftest import StartTriton
 from tests.tritonserver.server import TritonServer
+from tests.until import until
 
 X = {"x": np.zeros((1, 4), np.float32)}
 LONG = {"steps": np.array([[4_000_000]], np.int64)}
@@ -41,20 +46,17 @@ def test_messages_tell_outcomes_of_one_status_apart(
     assert kind is not STATUSES[status]
 
 
-async def usable(backend: Triton, model: str) -> None:
-    """Returns when a request succeeds again; the server is up, so it is the channel that is waited for."""
-    async with asyncio.timeout(30):
-        while not await backend.ready(model):  # noqa: ASYNC110  another process has no event to wait for
-            await asyncio.sleep(0.05)
-        await backend.infer(model, X)
+async def answered(backend: Triton, deadline_s: float = 30.0) -> None:
+    deadline = asyncio.get_running_loop().time() + deadline_s
+    assert (await backend.infer("add", X, deadline=deadline))["y"][0, 0] == 1
 
 
 @pytest.mark.tritonserver
 async def test_a_killed_server_fails_its_requests_at_once_and_is_used_again_when_it_returns(
     tritonserver: StartTriton, small_repository: Path
 ) -> None:
-    server = tritonserver(small_repository)
-    backend = Triton([server.url])
+    server, record = tritonserver(small_repository), Record()
+    backend = Triton([server.url], observer=record)
     await backend.start()
     running = asyncio.create_task(backend.infer("slow", LONG))
     await asyncio.wait({running}, timeout=0.3)
@@ -66,9 +68,12 @@ async def test_a_killed_server_fails_its_requests_at_once_and_is_used_again_when
         with pytest.raises(BackendUnavailable):
             await backend.infer("add", X)
     assert not await backend.ready("add")
+    assert list(backend.models) == ["add", "slow"]  # it is known what will be there again
 
     server.start()
-    await usable(backend, "add")
+    await until(lambda: backend.ready("add"))
+    await answered(backend)
+    assert record.ejected == [server.url]
     await backend.close()
 
 
@@ -76,39 +81,128 @@ async def test_a_killed_server_fails_its_requests_at_once_and_is_used_again_when
 async def test_with_two_servers_the_death_of_one_is_not_noticed(
     tritonserver: StartTriton, server: TritonServer, small_repository: Path
 ) -> None:
-    mortal = tritonserver(small_repository)
-    backend = Triton([mortal.url, server.url])
+    mortal, record = tritonserver(small_repository), Record()
+    backend = Triton([mortal.url, server.url], observer=record)
     await backend.start()
-    await backend.infer("add", X)
+    running = [asyncio.create_task(backend.infer("slow", {"steps": LONG["steps"] // 20})) for _ in range(2)]
+    await asyncio.wait(running, timeout=0.1)
     await asyncio.to_thread(mortal.kill)
-    answers = await asyncio.gather(*(backend.infer("add", X) for _ in range(20)))
-    assert all(answer["y"][0, 0] == 1 for answer in answers)
+    await asyncio.gather(*running, *(answered(backend) for _ in range(20)))
+    assert set(record.retried) == {mortal.url}
+    assert record.refused == []
     assert await backend.ready("add")
     await backend.close()
 
 
 @pytest.mark.tritonserver
-async def test_a_frozen_server_costs_one_deadline_and_is_used_again_when_it_thaws(
+async def test_what_a_frozen_server_has_is_answered_by_another_one(
     tritonserver: StartTriton, server: TritonServer, small_repository: Path
 ) -> None:
-    loop = asyncio.get_running_loop()
-    frozen = tritonserver(small_repository)
-    backend = Triton([frozen.url, server.url])
+    frozen, record = tritonserver(small_repository), Record()
+    backend = Triton([frozen.url, server.url], observer=record)
     await backend.start()
     frozen.freeze()
-    soon = loop.time() + 0.5
-    with pytest.raises(DeadlineExceeded):  # of two at once each server has one
-        await asyncio.gather(backend.infer("add", X, deadline=soon), backend.infer("add", X, deadline=soon))
-    for _ in range(200):
-        await backend.infer("add", X, deadline=loop.time() + 5)
+    await asyncio.gather(*(answered(backend) for _ in range(20)))  # half of them were sent to it
+    assert record.ejected == [frozen.url]
+    assert record.refused == []
+    before = len(record.retried)
+    await asyncio.gather(*(answered(backend) for _ in range(20)))
+    assert len(record.retried) == before
     frozen.thaw()
 
     await asyncio.to_thread(server.kill)
     try:
-        await usable(backend, "add")
+        await until(lambda: backend.ready("add"))
+        await answered(backend)
     finally:
         server.start()
     await backend.close()
+
+
+@pytest.mark.tritonserver
+async def test_a_frozen_server_alone_is_refused_for_and_its_requests_wait_for_their_deadline(
+    tritonserver: StartTriton, small_repository: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+    frozen, record = tritonserver(small_repository), Record()
+    backend = Triton([frozen.url], observer=record)
+    await backend.start()
+    frozen.freeze()
+    waiting = asyncio.create_task(answered(backend))
+    began = loop.time()
+    with pytest.raises(DeadlineExceeded):
+        await answered(backend, 0.5)
+    assert loop.time() < began + 1.5
+
+    await until(lambda: bool(record.ejected))
+    with pytest.raises(BackendUnavailable):
+        await answered(backend)
+    frozen.thaw()
+    await waiting  # it was only late
+    await until(lambda: backend.ready("add"))
+    await answered(backend)
+    await backend.close()
+
+
+@pytest.mark.tritonserver
+async def test_an_address_that_accepts_and_never_answers_is_passed_over(server: TritonServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        record = Record()
+        backend = Triton([address, server.url], observer=record)
+        await backend.start()
+        await asyncio.gather(*(answered(backend) for _ in range(10)))
+        assert record.retried == []
+        await backend.close()
+
+
+@pytest.mark.tritonserver
+async def test_a_model_that_the_repository_loses_is_unavailable_until_it_is_there_again(
+    tritonserver: StartTriton, small_repository: Path
+) -> None:
+    server = tritonserver(small_repository)
+    backend = Triton([server.url], poll_s=0.1)
+    await backend.start()
+    async with InferenceServerClient(server.url) as client:
+        await client.unload_model("add")
+
+        await until(lambda: "add" not in backend.models)
+        with pytest.raises(ModelNotFound):
+            await answered(backend)
+        assert await backend.ready("slow")
+        await client.load_model("add")
+    await until(lambda: backend.ready("add"))
+    await answered(backend)
+    await backend.close()
+
+
+@pytest.mark.tritonserver
+async def test_tls_proves_both_sides_and_nothing_else_is_spoken(
+    tritonserver: StartTriton, small_repository: Path, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    for name in ("server", "client"):
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    ca, other = tmp_path / "ca.pem", tmp_path / "other.pem"
+    authority.cert_pem.write_to_path(ca)
+    trustme.CA().cert_pem.write_to_path(other)
+    flags = ["use-ssl=1", "use-ssl-mutual=1", f"root-cert={ca}"]
+    flags += [f"server-cert={tmp_path / 'server.pem'}", f"server-key={tmp_path / 'server.key'}"]
+    server = tritonserver(small_repository, flags=[f"--grpc-{flag}" for flag in flags])
+
+    shown = (tmp_path / "client.pem", tmp_path / "client.key")
+    for tls, works in [
+        (credentials(ca, *shown), True),
+        (credentials(ca), False),  # shows no certificate
+        (credentials(other, *shown), False),  # trusts somebody else
+        (None, False),
+    ]:
+        backend = Triton([server.url], tls=tls)
+        await backend.start()
+        assert await backend.ready("add") is works
+        await backend.close()
 
 
 @pytest.mark.tritonserver
@@ -137,11 +231,18 @@ async def test_a_server_that_is_down_at_the_start_is_unavailable_not_unknown() -
 
 
 @pytest.mark.tritonserver
-async def test_a_model_that_was_not_there_at_the_start_is_found_when_asked_for(server: TritonServer) -> None:
-    backend = Triton([server.url])
-    await backend.start()
-    del backend.models["add"]
-    assert (await backend.infer("add", X))["y"][0, 0] == 1
+async def test_a_model_that_was_not_there_at_the_start_is_found_when_asked_for(
+    tritonserver: StartTriton, small_repository: Path
+) -> None:
+    server = tritonserver(small_repository)
+    async with InferenceServerClient(server.url) as client:
+        await client.unload_model("add")
+        backend = Triton([server.url], poll_s=0)
+        await backend.start()
+        with pytest.raises(ModelNotFound):
+            await backend.infer("add", X)
+        await client.load_model("add")
+    await answered(backend)
     with pytest.raises(ModelNotFound):
         await backend.infer("absent", X)
     await backend.close()

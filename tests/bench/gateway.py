@@ -27,14 +27,14 @@ class Gateway:
 
 
 @contextmanager
-def gateway(repository: Path, triton_url: str | None = None) -> Iterator[int]:
-    """The port of a gateway that is ready."""
-    with running(repository, triton_url) as process:
+def gateway(repository: Path, triton_url: str | None = None, **settings: str) -> Iterator[int]:
+    """The port of a gateway that is ready. `settings` are more environment variables."""
+    with running(repository, triton_url, **settings) as process:
         yield process.port
 
 
 @contextmanager
-def running(repository: Path, triton_url: str | None = None) -> Iterator[Gateway]:
+def running(repository: Path, triton_url: str | None = None, **settings: str) -> Iterator[Gateway]:
     """The same, with its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -45,6 +45,7 @@ def running(repository: Path, triton_url: str | None = None) -> Iterator[Gateway
         "AURICLE_MODEL_REPOSITORY": str(repository),
         "AURICLE_LOG_LEVEL": "warning",
     }
+    environment |= settings
     if triton_url:
         environment["AURICLE_TRITON_URL"] = triton_url
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)

@@ -26,6 +26,7 @@ from tests.bench.process import holdings
 TIMES = 3.0
 NEARLY, CALM = 0.9, 0.5  # of what it can do
 RECOVERY_S = 5.0
+SETTLING = 0.25  # of a phase, until queues have the length that they keep
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Phase:
 
     name: str
     rate: float | None
-    seconds: float
+    seconds: float  # that were counted: what ends before the load has settled, or after its end, is not
+    tail_s: float  # from the end of the load to the last answer
     late_s: float
     memory_mb: float
     tally: Tally
@@ -69,8 +71,9 @@ async def _run(gateway: Gateway, mix: str, seconds: float, clients: int, target_
     client, requests = Client(gateway.url, None, timeout_s=60), mixed(parse(mix))
     phases: dict[str, Phase] = {}
 
-    async def phase(name: str, rate: float | None, length: float) -> Phase:
-        phases[name] = await _load(client, requests, gateway, name, Load(rate, clients), length, target_s)
+    async def phase(name: str, rate: float | None, length: float, settling: float = SETTLING) -> Phase:
+        load = Load(rate, clients)
+        phases[name] = await _load(client, requests, gateway, name, load, length, settling * length, target_s)
         return phases[name]
 
     await phase("warm-up", None, seconds / 4)
@@ -78,9 +81,9 @@ async def _run(gateway: Gateway, mix: str, seconds: float, clients: int, target_
         raise typer.BadParameter("nothing was answered in time: a longer --target-ms, or fewer --clients")
     await phase("nearly all", NEARLY * most, seconds)
     await phase("before", CALM * most, seconds)
-    await phase("overload", TIMES * most, seconds)
-    await phase("recovery", CALM * most, RECOVERY_S)
-    await phase("after", CALM * most, seconds)
+    tail_s = (await phase("overload", TIMES * most, seconds)).tail_s
+    await phase("recovery", CALM * most, max(0.5, RECOVERY_S - tail_s), settling=0)
+    await phase("after", CALM * most, seconds, settling=0)
     await client.close()
     return phases
 
@@ -92,14 +95,20 @@ async def _load(
     name: str,
     load: Load,
     seconds: float,
+    settled_s: float,
     target_s: float,
 ) -> Phase:
     tally = Tally(target_s)
     clock = asyncio.get_running_loop().time
     start = clock()
-    late_s = await load.run(client, requests, seconds, lambda _, latency_s, error: tally.record(latency_s, error))
-    memory_mb = holdings(gateway.pid).memory_mb
-    return Phase(name, load.rate, max(seconds, clock() - start), late_s, memory_mb, tally)
+
+    def record(workload: str, latency_s: float, error: str | None) -> None:
+        if settled_s <= clock() - start <= seconds:
+            tally.record(latency_s, error)
+
+    late_s = await load.run(client, requests, seconds, record)
+    tail_s = max(0.0, clock() - start - seconds)
+    return Phase(name, load.rate, seconds - settled_s, tail_s, late_s, holdings(gateway.pid).memory_mb, tally)
 
 
 def _verdicts(phases: dict[str, Phase]) -> Iterator[tuple[bool, str]]:

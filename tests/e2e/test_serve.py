@@ -90,6 +90,13 @@ def test_a_wrong_setting_is_named_and_the_exit_code_is_2(repository: Path) -> No
     assert "AURICLE_PORT" in result.stderr
 
 
+def test_an_address_that_others_reach_is_refused_without_keys_and_the_way_out_is_told(repository: Path) -> None:
+    result = auricle(repository, "serve", "--host", "0.0.0.0", "--port", "0")
+    assert result.returncode == 1
+    for words in ("auricle keys add", "AURICLE_API_KEYS_FILE", "AURICLE_ALLOW_ANONYMOUS"):
+        assert words in result.stderr
+
+
 def test_a_port_that_is_taken_is_reported(repository: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = auricle(repository, "serve", "--port", str(taken.getsockname()[1]))

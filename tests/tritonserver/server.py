@@ -23,14 +23,14 @@ class TritonServer:
     """`start` returns when every model is loaded; `kill` is what the kernel's memory killer does."""
 
     def __init__(
-        self, repository: Path, work: Path, *, config_name: str | None = None, arguments: Sequence[str] = ()
+        self, repository: Path, work: Path, *, config_name: str | None = None, flags: Sequence[str] = ()
     ) -> None:
-        """`config_name`: serve `<model>/configs/<config_name>.pbtxt` where there is one; `arguments`: further ones."""
+        """`config_name`: serve `<model>/configs/<config_name>.pbtxt` where there is one. `flags`: more of them."""
         self.repository = repository
         self.grpc_port, self.http_port = _free_port(), _free_port()
         self.log = work / "tritonserver.log"
         self._config_name = config_name
-        self._arguments = arguments
+        self._flags = flags
         self._backends = work / "backends"
         self._shm_prefix = f"auricle_{uuid.uuid4().hex[:10]}_"
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,9 +89,9 @@ class TritonServer:
             "--grpc-address=127.0.0.1",
             f"--http-port={self.http_port}",
             f"--grpc-port={self.grpc_port}",
-            *self._arguments,
         ]
-        return command + ([f"--model-config-name={self._config_name}"] if self._config_name else [])
+        named = [f"--model-config-name={self._config_name}"] if self._config_name else []
+        return [*command, *named, *self._flags]
 
     def _wait_ready(self, timeout_s: float) -> None:
         assert self._process is not None

@@ -8,7 +8,7 @@ OUTCOMES = ServiceError.__subclasses__()
 
 
 def test_slugs_are_unique() -> None:
-    assert len({outcome.slug for outcome in OUTCOMES}) == len(OUTCOMES) == 16
+    assert len({outcome.slug for outcome in OUTCOMES}) == len(OUTCOMES) == 17
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -14,7 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 from service.web import problems
 from service.web.body import BodyLimit, stream
-from service.web.logs import JsonFormatter
+from service.web.logs import JsonFormatter, TextFormatter, bound
 from service.web.negotiation import negotiate
 from service.web.trace import Trace, request_id
 
@@ -124,3 +124,13 @@ def test_the_document_knows_no_error_but_a_problem_and_shows_how_to_send_a_file(
         assert all(list(answer["content"]) == [problems.MEDIA_TYPE] for answer in failures)
     for path in ("/v1/tokenize", "/v1/detokenize"):
         assert "curl --data-binary @" in document["paths"][path]["post"]["description"]
+
+
+def test_what_a_request_logs_on_its_way_carries_its_id() -> None:
+    record = logging.LogRecord("backend", logging.WARNING, "", 0, "server %s is slow", ("a:1",), None)
+    record.fields = {"attempt": 2}
+    with bound({"request_id": "abc"}):
+        line, text = json.loads(JsonFormatter().format(record)), TextFormatter().format(record)
+    assert (line["request_id"], line["message"], line["attempt"]) == ("abc", "server a:1 is slow", 2)
+    assert text.endswith("warning backend: server a:1 is slow request_id=abc attempt=2")
+    assert "request_id" not in json.loads(JsonFormatter().format(record))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from service.backends.base import Inference, Observer, Unobserved, check_request, failure
 from service.backends.embedded.served import Served
@@ -151,6 +152,7 @@ class Pinned:
 
 def _stamp(config: ModelConfig) -> Stamp:
     """Also the graph's own: a file that is not there yet, or is replaced, is looked at again."""
+    config = replace(config, versions=config.versions[-1:])  # the others are not served
     if config.file is None or not config.file.exists():
         return config, 0, 0
     status = config.file.stat()

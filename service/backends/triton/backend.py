@@ -41,10 +41,12 @@ class Triton:
         *,
         tls: grpc.ChannelCredentials | None = None,
         poll_s: float = 2.0,
+        shared_memory: int = 0,
         observer: Observer | None = None,
     ) -> None:
+        """`poll_s`: how often new versions are looked for. `shared_memory`: bytes from which tensors go through it."""
         self._addresses = [address.strip() for address in addresses]
-        self._tls, self._poll_s = tls, poll_s
+        self._tls, self._poll_s, self._shared_memory = tls, poll_s, shared_memory
         self._observer = observer or Unobserved()
         self._fleet = Fleet([], poll_s, self._observer)
         self._outstanding: dict[str, int] = {}  # by model
@@ -55,7 +57,10 @@ class Triton:
 
     async def start(self) -> None:
         """Reads what the servers have. One that is down now is used as soon as it is up."""
-        servers = [Server(address, connect(address, self._tls), self._observer) for address in self._addresses]
+        servers = [
+            Server(address, connect(address, self._tls), self._observer, self._shared_memory)
+            for address in self._addresses
+        ]
         self._fleet = Fleet(servers, self._poll_s, self._observer)
         await self._fleet.start()
 

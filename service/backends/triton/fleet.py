@@ -5,8 +5,6 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
-from tritonclient.utils import InferenceServerException
-
 from service.backends.base import Observer
 from service.backends.triton.server import Server
 from service.repository import ModelConfig
@@ -35,7 +33,7 @@ class Fleet:
 
     async def start(self) -> None:
         """Returns when each server was asked once."""
-        await asyncio.gather(*(self._check(server) for server in self._servers))
+        await asyncio.gather(*(self._check(server, survey=True) for server in self._servers))
         self._watches = [asyncio.create_task(self._watch(server)) for server in self._servers]
 
     async def close(self) -> None:
@@ -77,23 +75,22 @@ class Fleet:
                 async with asyncio.timeout(CHECK_S if server.up else RECOVERY_S):
                     await server.doubt.wait()
             due = self._poll_s > 0 and clock() >= surveyed + self._poll_s
-            try:
-                await self._check(server, survey=due)
-            except Exception:
-                logger.exception("Triton server %s", server.address)
+            await self._check(server, survey=due)
             if due:
                 surveyed = clock()
 
-    async def _check(self, server: Server, *, survey: bool = True) -> None:
-        if not await server.answers():
+    async def _check(self, server: Server, *, survey: bool) -> None:
+        """Never raises."""
+        try:
+            alive = await server.answers()
+            if alive and (survey or not server.up):
+                await server.survey(self.models)
+        except Exception as exc:  # noqa: BLE001  it went away in the middle, or says what nobody expects
+            logger.warning("Triton server %s: %s", server.address, exc)
+            return  # the next check says which
+        if not alive:
             self._eject(server)
             return
-        if survey or not server.up:
-            try:
-                await server.survey(self.models)
-            except InferenceServerException as exc:  # it went away in the middle: the next check says so
-                logger.warning("Triton server %s: %s", server.address, exc)
-                return
         if not server.up:
             logger.info("Triton server %s is used", server.address)
             server.mark(up=True)
@@ -125,6 +122,7 @@ class Fleet:
 
     def _report(self, config: ModelConfig) -> None:
         known = self.models.get(config.name)
-        if known != config and config.version is not None:
+        same = known is not None and (known.version, known.parameters) == (config.version, config.parameters)
+        if not same and config.version is not None:
             logger.info("model %s is served in version %d", config.name, config.version)
             self._observer.on_reload(config.name, config.version, "loaded")

@@ -38,9 +38,11 @@ STATUSES: Mapping[grpc.StatusCode, type[ServiceError]] = {
     grpc.StatusCode.DATA_LOSS: InferenceFailed,
 }
 
+QUEUE_FULL = "Exceeds maximum queue size"
+
 # Triton folds several outcomes into one status; only its message tells them apart.
 MESSAGES: Sequence[tuple[grpc.StatusCode, str, type[ServiceError]]] = [
-    (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size", Overloaded),
+    (grpc.StatusCode.UNAVAILABLE, QUEUE_FULL, Overloaded),
     (grpc.StatusCode.UNAVAILABLE, "Request timeout expired", DeadlineExceeded),
     (grpc.StatusCode.INTERNAL, "is not healthy", BackendUnavailable),  # the process of a Python model has died
 ]

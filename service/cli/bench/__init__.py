@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import typer
+from httptools import HttpParserError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -81,7 +82,7 @@ async def _try(client: Client, names: Iterable[str]) -> None:
     for name in names:
         try:
             answer = await client.answer(WORKLOADS[name]()[0])
-        except (OSError, asyncio.IncompleteReadError) as exc:
+        except (OSError, asyncio.IncompleteReadError, HttpParserError) as exc:
             fail(f"the service does not answer: {exc or type(exc).__name__}")
         if answer.error:
             fail(f"{name}: {answer.error}: {answer.detail}")

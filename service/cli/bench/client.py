@@ -3,11 +3,12 @@
 import asyncio
 import json
 import ssl
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from httptools import HttpResponseParser
+from httptools import HttpParserError, HttpResponseParser
 
 _READ_BYTES = 1 << 18
 
@@ -22,20 +23,24 @@ class Request:
     content_type: str
 
 
-@dataclass
 class Answer:
-    """Filled by the parser, which calls these by name."""
+    """Filled by its parser, which calls the methods by name."""
 
-    status: int = 0
-    complete: bool = False
-    keep_alive: bool = True
-    body: bytearray = field(default_factory=bytearray)
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.complete, self.keep_alive = False, False
+        self._parser = HttpResponseParser(self)
+        self.feed = self._parser.feed_data
 
     def on_body(self, data: bytes) -> None:
         self.body += data
 
     def on_message_complete(self) -> None:
-        self.complete = True
+        self.complete, self.keep_alive = True, self._parser.should_keep_alive()
+
+    @property
+    def status(self) -> int:
+        return self._parser.get_status_code()
 
     @property
     def error(self) -> str | None:
@@ -86,9 +91,11 @@ class Client:
             return f"connection: {exc.strerror or type(exc).__name__}"
         except asyncio.IncompleteReadError:
             return "connection closed"
+        except HttpParserError:
+            return "no HTTP"
 
     async def answer(self, request: Request) -> Answer:
-        """Raises TimeoutError, OSError, and IncompleteReadError where the answer breaks off."""
+        """Raises TimeoutError, OSError, IncompleteReadError where the answer breaks off, and HttpParserError."""
         async with asyncio.timeout(self._timeout_s):
             while self._idle:
                 try:
@@ -98,9 +105,11 @@ class Client:
             return await self._exchange(_Connection(*await asyncio.open_connection(**self._address)), request)
 
     async def close(self) -> None:
-        for connection in self._idle:
+        while self._idle:
+            connection = self._idle.pop()
             connection.writer.close()
-        self._idle.clear()
+            with suppress(OSError):
+                await connection.writer.wait_closed()
 
     async def _exchange(self, connection: "_Connection", request: Request) -> Answer:
         fields = f"{self._head}Content-Type: {request.content_type}\r\nContent-Length: {len(request.body)}\r\n\r\n"
@@ -125,11 +134,9 @@ class _Connection:
     async def exchange(self, data: bytes) -> Answer:
         self.writer.write(data)  # not drained: a service that refuses may answer before it has read all of it
         answer = Answer()
-        parser = HttpResponseParser(answer)
         while not answer.complete:
             received = await self.reader.read(_READ_BYTES)
             if not received:
                 raise asyncio.IncompleteReadError(b"", None)
-            parser.feed_data(received)
-        answer.status, answer.keep_alive = parser.get_status_code(), parser.should_keep_alive()
+            answer.feed(received)
         return answer

@@ -16,7 +16,7 @@ class Histogram:
     count: int = 0
     total_s: float = 0.0
     max_s: float = 0.0
-    _counts: array[int] = field(default_factory=lambda: array("Q", bytes(8 * _BUCKETS)))
+    _counts: "array[int]" = field(default_factory=lambda: array("Q", bytes(8 * _BUCKETS)))
 
     def record(self, seconds: float) -> None:
         self.count += 1

@@ -1,8 +1,10 @@
 """A run of load, as a table and as JSON."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from service.cli.bench.tally import PERCENTILES, Tally
@@ -41,18 +43,26 @@ class Report:
         if len(self.tallies) == 1:
             del summaries[ALL]
         columns = (*(f"p{percent:g}" for percent in PERCENTILES), "max")
-        answers = Table("workload", "sent", "answered/s", "good/s", *(f"{column} ms" for column in columns))
-        errors = Table("workload", "error", "count", "p50 ms", "p99 ms")
+        answers = _table("answers a second, latencies in ms", "workload", "sent", "all/s", "good/s", *columns)
+        errors = _table("errors, latencies in ms", "workload", "error", "count", "p50", "p99")
         for name, summary in summaries.items():
-            latencies = summary["latency_ms"] or {}
-            answers.add_row(
-                name,
-                str(summary["sent"]),
-                f"{summary['throughput_per_s']:.1f}",
-                f"{summary['goodput_per_s']:.1f}",
-                *(f"{latencies[column]:.1f}" if latencies else "" for column in columns),
-            )
+            rates = [f"{summary[rate]:.1f}" for rate in ("throughput_per_s", "goodput_per_s")]
+            answers.add_row(name, str(summary["sent"]), *rates, *_shown(summary["latency_ms"], columns))
             for kind, seen in summary["errors"].items():
-                latencies = seen["latency_ms"]
-                errors.add_row(name, kind, str(seen["count"]), f"{latencies['p50']:.1f}", f"{latencies['p99']:.1f}")
+                errors.add_row(name, kind, str(seen["count"]), *_shown(seen["latency_ms"], ("p50", "p99")))
         return [answers, errors] if errors.row_count else [answers]
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Narrow enough for 80 columns."""
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        text = column in ("workload", "error")
+        table.add_column(column, justify="left" if text else "right", no_wrap=True)
+    return table
+
+
+def _shown(latencies: dict[str, float] | None, names: Iterable[str]) -> list[str]:
+    if latencies is None:
+        return []
+    return [f"{latencies[name]:.1f}" if latencies[name] < 100 else f"{latencies[name]:.0f}" for name in names]

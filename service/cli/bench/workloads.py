@@ -4,6 +4,7 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 import httpx
 import numpy as np
@@ -21,16 +22,21 @@ _PICTURE = (960, 720)
 _WORDS = ("a", "dog", "barks", "while", "rain", "falls", "on", "the", "roof", "and", "someone", "sings", "far", "away")
 
 
+@cache
 def tokenize() -> list[Request]:
     """FLAC clips of 1 to 30 s."""
-    return [Request("tokenize", "/v1/tokenize", _flac(_sound(s)), media_type("flac")) for s in CLIPS_S]
+    return [
+        Request("tokenize", "/v1/tokenize", _flac(_sound()[: s * SAMPLE_RATE]), media_type("flac")) for s in CLIPS_S
+    ]
 
 
+@cache
 def maps() -> list[Request]:
     """Rooms of 1 to 4 pictures."""
     return [_form([_jpeg(number) for number in range(count)]) for count in VIEWS]
 
 
+@cache
 def text() -> list[Request]:
     """1 to 16 sentences."""
     pick = random.Random(0)
@@ -39,9 +45,13 @@ def text() -> list[Request]:
     return [Request("text", "/v1/embeddings", body, "application/json") for body in bodies]
 
 
+@cache
 def audio() -> list[Request]:
     """FLAC clips of 1 to 30 s, to be embedded."""
-    return [Request("audio", "/v1/audio/embeddings", _flac(_sound(s)), media_type("flac")) for s in CLIPS_S]
+    return [
+        Request("audio", "/v1/audio/embeddings", _flac(_sound()[: s * SAMPLE_RATE]), media_type("flac"))
+        for s in CLIPS_S
+    ]
 
 
 WORKLOADS: Mapping[str, Callable[[], list[Request]]] = {
@@ -71,9 +81,10 @@ def mixed(weights: Mapping[str, float]) -> Iterator[Request]:
         yield pick.choice(built[name])
 
 
-def _sound(seconds: float) -> NDArray[np.float32]:
+@cache
+def _sound() -> NDArray[np.float32]:
     """Syllables of a buzzing voice, with breath: it compresses as speech does, and no model finds it silent. [T]"""
-    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    time = np.arange(max(CLIPS_S) * SAMPLE_RATE) / SAMPLE_RATE
     noise = np.random.default_rng(0).standard_normal(len(time))
     pitch = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 0.7 * time)) / SAMPLE_RATE
     voice = sum(np.sin(number * pitch) / number for number in range(1, 20))

@@ -9,7 +9,9 @@ from service.cli.doctor import doors, host, media, models, stores
 from service.cli.doctor.finding import Finding, Level
 from service.settings import Settings
 
-CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+Check = Callable[[Settings], Iterator[Finding]]
+
+CHECKS: tuple[Check, ...] = (
     doors.check,
     host.check,
     models.check,
@@ -24,7 +26,7 @@ def run(settings: Settings) -> int:
     console = Console()
     counts: dict[Level, int] = {"ok": 0, "warning": 0, "error": 0}
     for check in CHECKS:
-        for finding in check(settings):
+        for finding in _examine(check, settings):
             counts[finding.level] += 1
             line = Text.assemble(_MARKS[finding.level], f" {finding.subject}: {finding.text}")
             console.print(line, soft_wrap=True)
@@ -32,3 +34,10 @@ def run(settings: Settings) -> int:
                 console.print(Text(f"  → {finding.advice}", style="bold"), soft_wrap=True)
     console.print(f"{counts['error']} errors, {counts['warning']} warnings", highlight=False)
     return 1 if counts["error"] else 0
+
+
+def _examine(check: Check, settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from check(settings)
+    except Exception as exc:  # noqa: BLE001  what nobody foresaw is a finding too, and the other checks go on
+        yield Finding("error", check.__module__.rpartition(".")[2], f"the check itself failed: {exc!r}")

@@ -19,6 +19,7 @@ from service.errors import (
     PayloadTooLarge,
     ServiceError,
     SpaceMismatch,
+    StorageFull,
     UnsupportedMedia,
 )
 from service.models.collections.bodies import JSON
@@ -56,17 +57,17 @@ def _body(description: str, content: dict[str, Any]) -> dict[str, Any]:
 _FILES = dict.fromkeys(_AUDIO_IN, _BINARY)
 
 LIST = _route("All collections")
-CREATE = _route("Make a collection", *_BODY, ModelNotFound, CollectionExists, InvalidInput) | _body(
+CREATE = _route("Make a collection", *_BODY, ModelNotFound, CollectionExists, InvalidInput, StorageFull) | _body(
     "What it will take.", _json(CreateRequest, "create")
 )
 STATS = _route("What a collection is and holds", CollectionNotFound, InvalidInput)
 DROP = _route("Delete a collection", CollectionNotFound, InvalidInput)
-UPSERT = _route("Write items", *_BODY, CollectionNotFound, *_EMBEDDED, InvalidInput) | _body(
+UPSERT = _route("Write items", *_BODY, CollectionNotFound, *_EMBEDDED, InvalidInput, StorageFull) | _body(
     "Items.", _json(UpsertRequest, "upsert")
 )
-PUT_ITEM = _route("Write one item from its file", *_BODY, CollectionNotFound, *_EMBEDDED, InvalidInput) | _body(
-    "A recording or a text.", _FILES | {"text/plain": {"schema": {"type": "string"}}}
-)
+PUT_ITEM = _route(
+    "Write one item from its file", *_BODY, CollectionNotFound, *_EMBEDDED, InvalidInput, StorageFull
+) | _body("A recording or a text.", _FILES | {"text/plain": {"schema": {"type": "string"}}})
 GET_ITEM = _route("One item", CollectionNotFound, ItemNotFound, InvalidInput)
 DELETE = _route("Delete items", *_BODY, CollectionNotFound, InvalidInput) | _body(
     "Which ones.", _json(DeleteRequest, "delete")

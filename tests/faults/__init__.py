@@ -1,0 +1,1 @@
+"""What must not happen whatever breaks: a wrong answer, no answer, a restart."""

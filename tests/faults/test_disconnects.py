@@ -1,0 +1,78 @@
+"""Clients that vanish leave no task, thread, descriptor or place in a queue behind."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.settings import Settings
+from tests import sounds, tiny
+from tests.faults.vanish import vanish
+from tests.until import until
+
+WORKERS, QUEUED = 2, 6
+
+
+@dataclass
+class Gateway:
+    """On a real socket, in this very process, so that what it holds can be counted."""
+
+    port: int
+    client: httpx.AsyncClient
+
+    async def tokenize(self, body: bytes) -> httpx.Response:
+        return await self.client.post("/v1/tokenize", content=body, headers={"Content-Type": "audio/flac"})
+
+    async def ready(self) -> bool:
+        return (await self.client.get("/readyz")).status_code == 200
+
+    async def idle(self) -> bool:
+        lines = (await self.client.get("/metrics")).text.splitlines()
+        gauges = ("auricle_requests_in_flight 1.0", 'auricle_queue_depth{model="tokenizer_encoder"} 0.0')
+        return all(gauge in lines for gauge in gauges)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    settings = Settings(
+        model_repository=tiny.build(tmp_path), preprocess_workers=WORKERS, max_queued_jobs=QUEUED, model_poll_s=0
+    )
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on"))
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        gateway = Gateway(port, client)
+        await until(gateway.ready)
+        yield gateway
+    server.should_exit = True
+    await serving
+
+
+def held() -> tuple[int, int, int]:
+    """Tasks, threads, descriptors."""
+    return len(asyncio.all_tasks()), threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")
+async def test_clients_that_vanish_leave_nothing_behind(gateway: Gateway) -> None:
+    body = sounds.encoded(sounds.clip(), "flac")
+    right = (await gateway.tokenize(body)).json()
+    await vanish(gateway.port, "/v1/tokenize", body, count=40, seed=1)  # starts every thread that there will be
+
+    await until(gateway.idle)
+    before = held()
+    await vanish(gateway.port, "/v1/tokenize", body, count=120, seed=2)
+    await until(gateway.idle)
+    # the last connections close a moment after their requests are over
+    await until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
+
+    answers = await asyncio.gather(*(gateway.tokenize(body) for _ in range(WORKERS + QUEUED)))
+    assert [answer.status_code for answer in answers] == [200] * (WORKERS + QUEUED)  # every place is free again
+    assert all(answer.json() == right for answer in answers)
