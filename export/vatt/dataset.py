@@ -20,6 +20,8 @@ SORTED_AT_ONCE = 16  # batches
 SPEEDS = (0.9, 1.1)  # of playback, so that a voice is not known by its pitch
 NOISE = 0.01  # standard deviation, of the peak
 LANGUAGE = "en"  # whose words a recording is taught to be spelt in
+BEHIND = ("effect", "music")  # kinds of recordings that are played behind speech
+CROWDED, RATIO_DB = 0.4, (0.0, 20.0)  # share of speech with something behind it, and how much louder the speech is
 NOTHING = -1  # a bag's place without a text
 
 Batch = dict[str, Tensor]
@@ -68,6 +70,7 @@ class AudioTextBatches(IterableDataset[Batch]):
         ]
         if len(self.items) < size:
             raise ValueError(f"{len(self.items)} recordings with a text are no batch of {size}")
+        self.behind = [pair for pair in pairs if pair.kind in BEHIND]
         self.max_bag = max(len(item.bag) for item in self.items)
         self.texts, self.audio, self.size = texts, audio, size
         self.drawn, self.views, self.seed = drawn, views, seed
@@ -97,9 +100,15 @@ class AudioTextBatches(IterableDataset[Batch]):
         return batch | {"bag": bag, "said": said, "text": torch.tensor(drawn), "input_ids": ids, "attention_mask": mask}
 
     def _play(self, pair: Pair, rng: random.Random) -> NDArray[np.float32]:
-        """A window of the recording at another speed and with noise in it."""
+        """A window of the recording at another speed and with noise in it, and with other sound behind speech."""
         rate = round(self.audio.sample_rate * rng.uniform(*SPEEDS))
         samples = read_crop(pair.path, self.audio.window_samples, rate, rng.random())
+        if pair.kind == "speech" and self.behind and rng.random() < CROWDED:
+            other = read_crop(rng.choice(self.behind).path, len(samples), rate, rng.random())
+            level = np.sqrt(
+                np.square(samples).sum() / max(1, len(samples)) / max(1e-9, np.square(other).sum() / max(1, len(other)))
+            )
+            samples[: len(other)] += np.float32(level * 10 ** (-rng.uniform(*RATIO_DB) / 20)) * other
         noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(len(samples), np.float32)
         return samples + np.float32(NOISE * np.abs(samples).max(initial=0)) * noise
 
