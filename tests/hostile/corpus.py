@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from service.models.tokenizer.container import MEDIA_TYPE, pack
-from service.models.tokenizer.forms import to_tensors
+from service.models.tokenizer.forms import fields, to_tensors
 from service.models.tokenizer.layout import TokenLayout
 from service.models.tokenizer.tokens import Tokens
 from service.tensors import to_npz, to_safetensors
@@ -100,8 +100,8 @@ def _tokens() -> Iterator[Request]:
     tokens = Tokens(layout, "tokenizer", tiny.DIGEST, 4_000, codes)
     path = "/v1/detokenize"
     yield Request("tokens container", "tokens", path, pack(tokens), MEDIA_TYPE)
-    yield Request("tokens npz", "tensors", path, to_npz(to_tensors(tokens, 1, None)), "application/x-npz")
-    yield Request("tokens safetensors", "tensors", path, to_safetensors(to_tensors(tokens, 1, None)))
+    yield Request("tokens npz", "tensors", path, to_npz(to_tensors(fields(tokens))), "application/x-npz")
+    yield Request("tokens safetensors", "tensors", path, to_safetensors(to_tensors(fields(tokens))))
 
 
 def _tensors() -> Iterator[Request]:
