@@ -7,6 +7,7 @@ all that the dashboard draws.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,13 +37,15 @@ def main(
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         services = compose()
-        tritons = [Triton(repository, folder(work, f"triton-{n}"), services["triton"]["command"]) for n in (1, 2)]
+        # without its configurations for GPUs: the flags of compose.yaml name them, and Triton takes the others then
+        models = shutil.copytree(repository, work / "models", ignore=shutil.ignore_patterns("configs"))
+        tritons = [Triton(models, folder(work, f"triton-{n}"), services["triton"]["command"]) for n in (1, 2)]
         for triton in tritons:
             stack.callback(triton.kill)
             triton.start(600)
         settings = {
             "AURICLE_TRITON_URL": ",".join(triton.url for triton in tritons),
-            "AURICLE_MODEL_REPOSITORY": str(repository.resolve()),
+            "AURICLE_MODEL_REPOSITORY": str(models),
         }
         gateway = Gateway(services["gateway"], services["keys"], folder(work, "gateway"), **settings)
         stack.enter_context(gateway)
