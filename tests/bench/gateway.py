@@ -37,7 +37,7 @@ def gateway(repository: Path, triton_url: str | None = None, **settings: str) ->
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         if process.poll() is not None:
             raise RuntimeError(f"the gateway ended with {process.returncode}")
         try:
@@ -46,4 +46,4 @@ def _wait_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("the gateway is not ready after two minutes")
+    raise RuntimeError("the gateway is not ready after ten minutes")
