@@ -47,7 +47,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    unkept = httpx.Limits(max_keepalive_connections=0)  # a kept connection would be counted, or not
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=unkept) as client:
         gateway = Gateway(port, client)
         await until(gateway.ready)
         yield gateway
@@ -63,14 +64,16 @@ def held() -> tuple[int, int, int]:
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")
 async def test_clients_that_vanish_leave_nothing_behind(gateway: Gateway) -> None:
     body = sounds.encoded(sounds.clip(), "flac")
+    resting = len(asyncio.all_tasks())
     right = (await gateway.tokenize(body)).json()
     await vanish(gateway.port, "/v1/tokenize", body, count=40, seed=1)  # starts every thread that there will be
 
     await until(gateway.idle)
+    # the last connections close a moment after their requests are over
+    await until(lambda: len(asyncio.all_tasks()) <= resting)
     before = held()
     await vanish(gateway.port, "/v1/tokenize", body, count=120, seed=2)
     await until(gateway.idle)
-    # the last connections close a moment after their requests are over
     await until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
     answers = await asyncio.gather(*(gateway.tokenize(body) for _ in range(WORKERS + QUEUED)))

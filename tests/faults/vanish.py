@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import struct
+from contextlib import suppress
 
 _AT_ONCE = 16  # that are there at the same time
 
@@ -19,7 +20,9 @@ async def vanish(port: int, path: str, body: bytes, count: int, seed: int = 0) -
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request[: int(share * len(request))] if stage == 0 else request)
             if stage == 1:  # while it is worked on
-                await asyncio.wait({asyncio.ensure_future(reader.read(1))}, timeout=share * 0.05)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(share * 0.05):
+                        await reader.read(1)
             if stage == 2:
                 await reader.read(int(share * 200) + 1)
             if abrupt:  # the connection is reset
