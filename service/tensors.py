@@ -4,6 +4,8 @@ Reading never unpickles, and allocates no more than the bytes that were sent (np
 """
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -42,6 +44,13 @@ def split(tensors: Tensors, sizes: Sequence[int]) -> list[Tensors]:
     ]
 
 
+# zipfile passes on what its decompressors raise
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(ValueError, EOFError, OSError, RuntimeError, SyntaxError, TypeError),
+)
+
+
 def to_npz(tensors: Tensors) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # np.savez takes no name that is also one of its parameters
@@ -60,7 +69,7 @@ def from_npz(data: bytes, *, max_bytes: int = 1 << 30) -> Tensors:
                 raise PayloadTooLarge(f"the npz archive unpacks to more than {max_bytes} bytes")
             # a read stops at the member's declared size, so the sum above is a true bound
             return {member.filename.removesuffix(".npy"): _from_npy(archive.read(member)) for member in members}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError, SyntaxError) as exc:
+    except _UNREADABLE as exc:
         raise MalformedInput("the body is not a readable npz archive of plain arrays") from exc
 
 

@@ -1,4 +1,4 @@
-"""One process that decodes, from this side: its start, its end, and the messages between (see `service.media.child`)."""
+"""One process that decodes, from this side: its start, its end, and what is said in between."""
 
 import array
 import io

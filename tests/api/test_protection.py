@@ -10,7 +10,6 @@ import httpx
 import openai
 import pytest
 import websockets
-from fastapi.routing import APIRoute, APIWebSocketRoute
 from websockets.asyncio.client import connect
 
 from service.app import create_app
@@ -20,7 +19,7 @@ from tests import sounds
 from tests.api.conftest import in_memory, on_socket
 from tests.api.test_detokenize import problem
 
-OPEN = {"/", "/livez", "/readyz", "/metrics", "/docs", "/docs/assets", "/openapi.json"}
+OPEN = {"/", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json"}
 CLIP = sounds.encoded(sounds.clip(), "wav")
 
 
@@ -69,25 +68,22 @@ async def test_without_a_good_key_nothing_of_the_body_is_read(
 
 
 async def test_every_route_but_probes_metrics_and_documentation_asks_for_a_key(client: httpx.AsyncClient) -> None:
-    app = client._transport.app  # type: ignore[attr-defined]
-    asked = set()
-    for route in app.routes:
-        if isinstance(route, APIRoute) and route.path not in OPEN:
-            for method in route.methods:
-                answer = await client.request(method, re.sub("{.*?}", "x", route.path))
-                assert answer.status_code == 401, f"{method} {route.path}"
-                asked.add(route.path)
-    assert len(asked) > 10
-    for path in OPEN - {"/docs/assets"}:
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    assert len(paths) > 10
+    for path in paths.keys() - OPEN:
+        for method in paths[path]:
+            answer = await client.request(method, re.sub("{.*?}", "x", path))
+            assert answer.status_code == 401, f"{method} {path}"
+    for path in OPEN:
         assert (await client.get(path)).status_code < 400
-    assert {route.path for route in app.routes if isinstance(route, APIWebSocketRoute)} == {"/v1/tokenize/stream"}
 
 
 async def test_a_good_key_is_served_and_named_in_the_scope(client: httpx.AsyncClient, keys: dict[str, str]) -> None:
     answer = await client.post("/v1/tokenize", content=CLIP, headers=bearer(keys["carl"]))
     assert answer.status_code == 200
     secrets = [*keys.values(), *(key.removeprefix("auricle_") for key in keys.values())]
-    assert not any(secret in (await client.get("/metrics")).text for secret in secrets)
+    metrics = (await client.get("/metrics")).text
+    assert not any(secret in metrics for secret in secrets)
 
 
 async def test_openai_s_client_sends_its_key(client: httpx.AsyncClient, keys: dict[str, str]) -> None:

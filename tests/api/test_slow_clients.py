@@ -16,7 +16,12 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 def settings(repository: Path) -> Settings:
-    return Settings(port=0, model_repository=repository, header_timeout_s=0.3, max_header_bytes=4096)
+    return Settings(port=0, model_repository=repository, max_header_bytes=4096)
+
+
+@pytest.fixture
+def impatient(settings: Settings) -> Settings:
+    return settings.model_copy(update={"header_timeout_s": 0.3})
 
 
 @asynccontextmanager
@@ -31,21 +36,21 @@ async def socket_to(client: httpx.AsyncClient) -> AsyncIterator[tuple[asyncio.St
 @pytest.mark.parametrize(
     "begins", [b"", b"G", b"POST /v1/tokenize HTTP/1.1\r\nHost: x\r\nX-Slow: a", LIVEZ + b"GET /livez HTT"]
 )
-async def test_a_head_that_does_not_arrive_in_time_closes_the_connection(settings: Settings, begins: bytes) -> None:
-    async with on_socket(settings) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
+async def test_a_head_that_does_not_arrive_in_time_closes_the_connection(impatient: Settings, begins: bytes) -> None:
+    async with on_socket(impatient) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
         writer.write(begins)
         answer = await reader.read()
         assert answer.count(b"HTTP/1.1 200 OK") == begins.count(LIVEZ)
 
 
-async def test_a_head_that_trickles_is_closed_although_something_always_comes(settings: Settings) -> None:
+async def test_a_head_that_trickles_is_closed_although_something_always_comes(impatient: Settings) -> None:
     async def trickle(writer: asyncio.StreamWriter) -> None:
         while not writer.is_closing():
             writer.write(b"X-A: b\r\n")
             await writer.drain()
             await asyncio.sleep(0.02)  # a slow client is what is tested
 
-    slow = settings.model_copy(update={"max_header_bytes": 1 << 20})
+    slow = impatient.model_copy(update={"max_header_bytes": 1 << 20})
     async with on_socket(slow) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
         writer.write(b"GET /livez HTTP/1.1\r\n")
         trickling = asyncio.create_task(trickle(writer))
@@ -99,11 +104,11 @@ async def test_clients_that_say_nothing_make_room_for_one_that_does(settings: Se
             writer.close()
 
 
-async def test_a_refused_upload_that_goes_on_for_ever_is_cut_off(settings: Settings, tmp_path: Path) -> None:
+async def test_a_refused_upload_that_goes_on_for_ever_is_cut_off(impatient: Settings, tmp_path: Path) -> None:
     """Its answer is given; what is still to come of its body keeps the connection no longer than a head may."""
     keys = tmp_path / "keys.json"
     keys.write_text('{"keys": []}')
-    locked = settings.model_copy(update={"api_keys_file": keys})
+    locked = impatient.model_copy(update={"api_keys_file": keys})
     async with on_socket(locked) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
         writer.write(b"POST /v1/tokenize HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nRIFF")
         assert (await reader.read()).startswith(b"HTTP/1.1 401 ")

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 
 from service.models.tokenizer.container import MEDIA_TYPE, pack
-from service.models.tokenizer.forms import to_tensors
+from service.models.tokenizer.forms import fields, to_tensors
 from service.models.tokenizer.layout import TokenLayout
 from service.models.tokenizer.tokens import Tokens
 from service.tensors import to_npz, to_safetensors
@@ -27,7 +27,7 @@ _FRONTIER = {"Content-Type": "multipart/form-data; boundary=frontier"}
 
 @dataclass(frozen=True)
 class Request:
-    """One request, ready to be sent."""
+    """One request, before it is wrapped up."""
 
     name: str
     kind: str
@@ -36,6 +36,14 @@ class Request:
     content_type: str = "application/octet-stream"
     method: str = "POST"
 
+    def sent(self) -> httpx.Request:
+        """A picture goes as a part of a form."""
+        if self.kind == "image":
+            files = {"images": ("a", self.body)}
+            return httpx.Request(self.method, f"http://test{self.path}", files=files, headers=_FRONTIER)
+        headers = {"Content-Type": self.content_type}
+        return httpx.Request(self.method, f"http://test{self.path}", content=self.body, headers=headers)
+
 
 def corpus(mutants: dict[str, int] = MUTANTS) -> Iterator[Request]:
     """Every mutant of every real request, always the same ones."""
@@ -43,14 +51,7 @@ def corpus(mutants: dict[str, int] = MUTANTS) -> Iterator[Request]:
         others = [other.body for other in real() if other.kind == request.kind]
         for number in range(mutants[request.kind]):
             rng = random.Random(f"{request.name} {number}")
-            if request.kind == "json":
-                body = damaged_json(request.body, rng)
-            elif request.kind == "image":
-                body, content_type = _form(damaged(request.body, others, rng))
-                yield replace(request, name=f"{request.name} {number}", body=body, content_type=content_type)
-                continue
-            else:
-                body = damaged(request.body, others, rng)
+            body = damaged_json(request.body, rng) if request.kind == "json" else damaged(request.body, others, rng)
             yield replace(request, name=f"{request.name} {number}", body=body)
 
 
@@ -58,11 +59,6 @@ def corpus(mutants: dict[str, int] = MUTANTS) -> Iterator[Request]:
 def real() -> tuple[Request, ...]:
     """Good requests, small ones."""
     return (*_audio(), *_images(), *_forms(), *_tokens(), *_tensors(), *_json())
-
-
-def _form(picture: bytes) -> tuple[bytes, str]:
-    request = httpx.Request("POST", "http://test", files={"images": ("a", picture)}, headers=_FRONTIER)
-    return request.read(), request.headers["content-type"]
 
 
 def _audio() -> Iterator[Request]:
@@ -100,8 +96,8 @@ def _tokens() -> Iterator[Request]:
     tokens = Tokens(layout, "tokenizer", tiny.DIGEST, 4_000, codes)
     path = "/v1/detokenize"
     yield Request("tokens container", "tokens", path, pack(tokens), MEDIA_TYPE)
-    yield Request("tokens npz", "tensors", path, to_npz(to_tensors(tokens, 1, None)), "application/x-npz")
-    yield Request("tokens safetensors", "tensors", path, to_safetensors(to_tensors(tokens, 1, None)))
+    yield Request("tokens npz", "tensors", path, to_npz(to_tensors(fields(tokens))), "application/x-npz")
+    yield Request("tokens safetensors", "tensors", path, to_safetensors(to_tensors(fields(tokens))))
 
 
 def _tensors() -> Iterator[Request]:
@@ -117,7 +113,7 @@ def _json() -> Iterator[Request]:
     sound = {"type": "input_audio", "input_audio": {"data": clip, "format": "wav"}}
     space = {"dims": 4, "space_id": "hostile", "distance": "cosine"}
     windows = [{"vector": [1, 2, 3, 4], "start_s": 0, "end_s": 1.5}]
-    item = {"id": "a", "windows": windows, "space_id": "hostile", "metadata": {"lang": "en", "year": 2024}}
+    item = {"id": "a", "windows": windows, "metadata": {"lang": "en", "year": 2024}}
     query = {"vector": [4, 3, 2, 1], "space_id": "hostile"}
     condition = {"year": {"$gte": 2020}, "$or": [{"lang": "en"}, {"lang": {"$in": ["de", "fr"]}}]}
     collection = "/v1/collections/hostile"
@@ -126,7 +122,7 @@ def _json() -> Iterator[Request]:
         ("POST", "/v1/reverberation", "room", box),
         ("POST", "/v1/embeddings", "texts", {"model": "embeddings", "input": ["a dog", sound], "window": True}),
         ("PUT", collection, "collection", space),
-        ("POST", f"{collection}/items", "items", {"items": [item]}),
+        ("POST", f"{collection}/items", "items", {"items": [item], "space_id": "hostile"}),
         ("POST", f"{collection}/search", "search", query | {"k": 3}),
         (
             "POST",

@@ -45,7 +45,7 @@ def _container(data: bytes) -> None:
 
 
 def _filter(data: bytes) -> None:
-    given = from_query(data.decode("utf-8", "surrogatepass"), "filter")
+    given = from_query(data.decode("utf-8", "replace"), "filter")
     read_filter(given)
 
 
