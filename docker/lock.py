@@ -11,6 +11,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -27,7 +28,7 @@ IMAGES = {
     "export": ["onnxscript"],  # PyTorch's ONNX exporter
 }
 TORCH = ("torch", "torchaudio")
-NVIDIA = re.compile(r"nvidia|cuda|triton")  # what PyTorch's build for GPUs needs
+NVIDIA = re.compile(r"nvidia|cuda|triton$")  # what PyTorch's build for GPUs needs
 
 
 def main() -> None:
@@ -63,6 +64,7 @@ def declared() -> dict[str, Requirement]:
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in reversed(lines)}
 
 
+@cache
 def imported(package: str) -> set[str]:
     """The distributions of all modules that `package` imports."""
     modules = set()

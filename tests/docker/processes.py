@@ -70,7 +70,7 @@ class Gateway:
         self.headers = {"Authorization": f"Bearer {key.stdout.decode().strip()}"}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*auricle, *self.command], cwd=ROOT, env=self.environment, stderr=log)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not (found := READY.search(self.log.read_text())):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(self.log.read_text())
