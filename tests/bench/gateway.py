@@ -71,7 +71,7 @@ def on_backend(repository: Path, triton: bool) -> Iterator[tuple[Gateway, str]]:
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         if process.poll() is not None:
             raise RuntimeError(f"the gateway ended with {process.returncode}")
         try:
@@ -80,4 +80,4 @@ def _wait_ready(process: "subprocess.Popen[bytes]", port: int) -> None:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("the gateway is not ready after two minutes")
+    raise RuntimeError("the gateway is not ready after ten minutes")
