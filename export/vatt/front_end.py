@@ -63,7 +63,7 @@ class LocalPatches(nn.Module):
     def levels(self, waveform: Tensor, valid_samples: Tensor) -> Tensor:
         """[B, frames, bands] float32: Whisper's logarithmic mel spectrogram, about -1 to 1."""
         power = waveform.float().square().sum(1, keepdim=True) / valid_samples[:, None]
-        frames = (LEVEL * waveform * (power + SILENCE).rsqrt()).reshape(waveform.shape[0], -1, self.frame)
+        frames = (LEVEL * waveform * power.clamp(min=SILENCE).rsqrt()).reshape(waveform.shape[0], -1, self.frame)
         seen = torch.cat([F.pad(frames, (0, 0, 1, 0))[:, :-1], frames, F.pad(frames, (0, 0, 0, 1))[:, 1:]], dim=-1)
         real, imaginary = (seen @ self.basis).chunk(2, dim=-1)
         bands = (real.square() + imaginary.square()) @ self.filters

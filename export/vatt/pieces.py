@@ -51,7 +51,8 @@ def read_pieces(bert: Bert, pieces: Pieces) -> Tensor:
     total = weights.sum(1, keepdim=True)
     # The marks of beginning and end, then the pieces: only places tell a transformer what is where.
     places = torch.cat([torch.zeros_like(total), 1 + total, 1 + before], dim=1)
-    marks = bert.lookup(torch.tensor([CLS_ID, SEP_ID], device=weights.device)).expand(weights.shape[0], -1, -1)
+    # By slices and indices: the exporter calls what a lookup gives "embedding", which is the name of the output.
+    marks = bert.lookup.weight[CLS_ID : SEP_ID + 1].expand(weights.shape[0], -1, -1)
     x = torch.cat([marks.to(pieces.vectors.dtype), pieces.vectors], dim=1)
     x = x + bert.place(places.detach())
     weight = torch.cat([torch.ones_like(total).expand(-1, 2), weights], dim=1)
