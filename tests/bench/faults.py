@@ -45,7 +45,7 @@ Fault = Callable[[Scene], Coroutine[None, None, float]]  # does it, undoes it; r
 async def killed(scene: Scene) -> float:
     await asyncio.to_thread(scene.servers[0].kill)
     await asyncio.sleep(2)
-    scene.servers[0].start()
+    await _returned(scene.servers[0])
     return time.monotonic()
 
 
@@ -62,7 +62,7 @@ async def silent(scene: Scene) -> float:
     await asyncio.to_thread(server.kill)
     with socket.create_server(("127.0.0.1", server.grpc_port)):
         await asyncio.sleep(10)
-    server.start()
+    await _returned(server)
     return time.monotonic()
 
 
@@ -72,6 +72,11 @@ async def lost_model(scene: Scene) -> float:
         await asyncio.sleep(5)
         await client.load_model("tokenizer_encoder")
     return time.monotonic()
+
+
+async def _returned(server: TritonServer) -> None:
+    server.launch()
+    await asyncio.to_thread(server.wait_ready, 180.0)  # the clients go on meanwhile
 
 
 # name, servers, what happens, whether every request must succeed

@@ -41,6 +41,11 @@ class TritonServer:
         return f"127.0.0.1:{self.grpc_port}"
 
     def start(self, timeout_s: float = 180.0) -> None:
+        self.launch()
+        self.wait_ready(timeout_s)
+
+    def launch(self) -> None:
+        """From the main thread: the server ends with the thread that started it."""
         if not self._backends.exists():
             _copy_backends(self._backends)
         # The death signal ends the server with the test run, however that ends. It is set by a command and not in
@@ -50,7 +55,6 @@ class TritonServer:
             self._process = subprocess.Popen(
                 [*guard, *self._command()], env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._wait_ready(timeout_s)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -93,7 +97,7 @@ class TritonServer:
         named = [f"--model-config-name={self._config_name}"] if self._config_name else []
         return [*command, *named, *self._flags]
 
-    def _wait_ready(self, timeout_s: float) -> None:
+    def wait_ready(self, timeout_s: float) -> None:
         assert self._process is not None
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
