@@ -11,6 +11,7 @@ from torch.export import Dim
 
 from export.entries import BATCH, Case, Entry, Measure, Named, Precision, ServedGraph
 from export.vatt import tokenizer
+from export.vatt.bert import Bert
 from export.vatt.front_end import LocalPatches
 from export.vatt.measure import measure
 from export.vatt.model import PRESETS, ListeningTower, Vatt
@@ -48,7 +49,7 @@ class AudioEmbedderGraph(EmbedderGraph):
         super().__init__(model)
         self.max_steps = model.config.audio.max_tokens
         del model.text_trunk
-        if isinstance(model.audio, ListeningTower):
+        if isinstance(model.audio, ListeningTower) and isinstance(model.text, Bert):
             marks = model.text.lookup.weight[: tokenizer.MASK_ID]  # all that it looks up
             model.text.lookup = nn.Embedding.from_pretrained(marks)
         else:

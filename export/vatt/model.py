@@ -139,9 +139,10 @@ class Vatt(nn.Module):
     def encode_audio(self, waveform: Tensor, valid_samples: Tensor, drop: float = 0.0) -> AudioVectors:
         """waveform [B, L] in [-1, 1], valid_samples [B] -> the vectors; `drop` is the share of tokens left out."""
         heard = self.audio(self.audio_trunk, waveform, valid_samples, drop)
-        if isinstance(self.audio, AudioTower):
+        if self.audio_head is not None:
             return self.audio_head(heard)
         pieces, fine = heard
+        assert isinstance(self.text, Bert)
         return AudioVectors(_unit(fine), self.project_text(read_pieces(self.text, pieces)), pieces)
 
     def encode_text(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
