@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Holdings:
-    """`memory_mb` is resident (shared pages once: PSS); `segments` are files in /dev/shm, of the whole machine."""
+    """`memory_mb` is resident (shared pages once: PSS); `segments` of /dev/shm that are mapped."""
 
     memory_mb: float
     files: int
@@ -23,7 +23,7 @@ def holdings(pid: int) -> Holdings:
         memory_mb=sum(_pss_kb(each) for each in pids) / 1024,
         files=sum(_count(Path(f"/proc/{each}/fd")) for each in pids),
         threads=sum(_count(Path(f"/proc/{each}/task")) for each in pids),
-        segments=_count(Path("/dev/shm")),
+        segments=len(set().union(*map(_segments, pids))),
     )
 
 
@@ -50,6 +50,14 @@ def _pss_kb(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1])
     return 0  # it has ended in between
+
+
+def _segments(pid: int) -> set[str]:
+    """By name, also where that is gone from the folder: the memory is there as long as somebody maps it."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        return {line.partition("/dev/shm/")[2] for line in lines if "/dev/shm/" in line}
+    return set()
 
 
 def _count(folder: Path) -> int:
