@@ -18,9 +18,8 @@ from export.vggt_audio.camera_head import CameraHead
 from export.vggt_audio.dpt_head import DPTHead
 from export.vggt_audio.efficientnet import STRIDE, EfficientNetEmbed
 from export.vggt_audio.match_head import MatchHead
-from export.vggt_audio.poses import decode_poses, matrices_to_quaternions, rays
 from export.vggt_audio.pretrained import LoadReport, freeze_vggt, load_vggt
-from export.vggt_audio.register import register
+from export.vggt_audio.register import registered
 from export.vggt_audio.track_head import TrackHead
 from export.vggt_audio.vit import VisionTransformer
 
@@ -256,7 +255,8 @@ class VGGTAudio(nn.Module):
                 answer["depth"], answer["depth_conf"] = self.depth_head(wanted, patch_start, size)
             if self.match_head is not None and mapped is None:
                 matches = self.match_head(tokens, patch_start, size, self.config.patch_size).matches()
-                answer["pose_enc"], answer["pose_conf"] = self._registered(answer, matches, size)
+                poses = registered(answer["pose_enc"], answer["depth"], matches, self.config.patch_size)
+                answer["pose_enc"], answer["pose_conf"] = poses
             if self.point_head is not None:
                 answer["world_points"], answer["world_points_conf"] = self.point_head(wanted, patch_start, size)
             if self.acoustic_head is not None:
@@ -268,16 +268,6 @@ class VGGTAudio(nn.Module):
                 answer |= {"track": tracks.points[-1], "track_list": tracks.points}
                 answer |= {"vis": tracks.visible, "conf": tracks.confidence}
         return answer
-
-    def _registered(self, answer: dict[str, Any], matches: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Poses by what views see of the same places, with the camera head's fields of view."""
-        half, patch = self.config.patch_size // 2, self.config.patch_size
-        middle = (slice(None), slice(None), slice(half, None, patch), slice(half, None, patch))
-        _, intrinsics = decode_poses(answer["pose_enc"], size)
-        points = rays(intrinsics, size)[middle] * answer["depth"][middle]
-        extrinsics, confidence = register(points.flatten(2, 3), matches)
-        pose = [extrinsics[..., 3], matrices_to_quaternions(extrinsics[..., :3]), answer["pose_enc"][..., 7:]]
-        return torch.cat(pose, dim=-1), confidence
 
     def _batched(
         self, images: Tensor, audio_features: Tensor | None, audio_valid: Tensor | None

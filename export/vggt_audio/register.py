@@ -7,6 +7,8 @@ paths between them, the surer the more. A fixed number of steps without a decomp
 import torch
 from torch import Tensor
 
+from export.vggt_audio.poses import decode_poses, matrices_to_quaternions, rays
+
 SHARPNESS = 2.0  # exponent of the probability of a match, where places are averaged
 PAIR_STEPS = 8  # of weighing outliers out
 OUTLIER = 0.15  # distance between two views' places, relative to their distance from the cameras, that counts a quarter
@@ -19,6 +21,18 @@ TIE = 1e-3
 
 Motion = tuple[Tensor, Tensor]
 """rotation [..., 3, 3] and shift [..., 3]: x -> rotation x + shift."""
+
+
+def registered(pose_enc: Tensor, depth: Tensor, matches: Tensor, patch_size: int) -> tuple[Tensor, Tensor]:
+    """pose_enc [B, S, 9], of which the fields of view count, depth [B, S, H, W, 1] and matches as in `register` -> the
+    same with poses that follow from what views see of the same places, and [B, S] how sure they are."""
+    size, half = (depth.shape[2], depth.shape[3]), patch_size // 2
+    middle = (slice(None), slice(None), slice(half, None, patch_size), slice(half, None, patch_size))
+    _, intrinsics = decode_poses(pose_enc, size)
+    points = rays(intrinsics, size)[middle] * depth[middle]
+    extrinsics, confidence = register(points.flatten(2, 3), matches)
+    pose = [extrinsics[..., 3], matrices_to_quaternions(extrinsics[..., :3]), pose_enc[..., 7:]]
+    return torch.cat(pose, dim=-1), confidence
 
 
 def register(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:

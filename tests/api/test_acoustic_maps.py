@@ -68,7 +68,7 @@ async def test_maps_are_those_of_the_pixels(client: httpx.AsyncClient) -> None:
     assert (maps["acoustic_conf"] == 0.5).all()  # no sound
     assert set(maps) == {
         *("absorption", "reflection", "scattering", "impedance", "acoustic_conf", "depth_map", "depth_conf"),
-        *("extrinsics", "intrinsics", "original_from_model", "original_size", "rows", "metadata"),
+        *("extrinsics", "pose_conf", "intrinsics", "original_from_model", "original_size", "rows", "metadata"),
     }
     np.testing.assert_allclose(maps["intrinsics"][0], [[112, 0, 112], [0, 112, 84], [0, 0, 1]], rtol=1e-5)
     np.testing.assert_allclose(maps["extrinsics"][0], np.eye(3, 4), atol=1e-6)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import typer
 from pydantic import ValidationError
 
-from service.cli.serve import Server, check_protection
+from service.cli.serve import exposure
+from service.cli.server import Server
 from service.settings import Settings
 
 
@@ -32,7 +32,7 @@ async def test_the_gateway_speaks_https(
 ) -> None:
     chain, key = certificate
     settings = Settings(port=0, model_repository=repository, tls_certificate=chain, tls_key=key)
-    check_protection(settings)
+    assert exposure(settings) is None
     server = Server(settings)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -53,6 +53,5 @@ def test_a_certificate_without_its_key_is_refused(tmp_path: Path, certificate: t
     with pytest.raises(ValidationError, match="AURICLE_TLS_KEY"):
         Settings(tls_certificate=chain)
     for wrong in (tmp_path / "absent.pem", chain):
-        with pytest.raises(typer.Exit):
-            check_protection(Settings(tls_certificate=chain, tls_key=wrong))
-    check_protection(Settings(tls_certificate=chain, tls_key=key))
+        assert exposure(Settings(tls_certificate=chain, tls_key=wrong))
+    assert exposure(Settings(tls_certificate=chain, tls_key=key)) is None

@@ -72,7 +72,7 @@ def test_it_learns_and_goes_on_where_it_stopped(textures: Path, start: Path, tmp
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 14
 
 
-@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("stage", [Stage.visual, Stage.acoustic, Stage.joint])
 def test_a_stage_changes_what_it_learns_and_nothing_else(
     textures: Path, captures: Path, start: Path, tmp_path: Path, stage: Stage
 ) -> None:
@@ -91,6 +91,16 @@ def test_a_stage_changes_what_it_learns_and_nothing_else(
     assert bool(sees) == (stage is not Stage.acoustic)
     if stage is not Stage.acoustic:
         assert {name.split(".")[0] for name in sees} == {"aggregator", "camera_head", "depth_head"}
+
+
+def test_cameras_are_learnt_behind_all_that_sees(textures: Path, start: Path, tmp_path: Path) -> None:
+    train(options(tmp_path, start, 3, textures=textures, stage=Stage.cameras))
+    assert set(figures(tmp_path, "camera_matches")) == {1, 2, 3}
+    weights = load_weights(tmp_path / "acoustic_maps.safetensors")
+    assert restore_config(VGGTAudioConfig, weights.config).match_depth == SMALL.match_depth
+    before = load_weights(start).state
+    assert not changed(before, {name: weights.state[name] for name in before})
+    assert any(name.startswith("match_head.") for name in weights.state.keys() - before.keys())
 
 
 def test_filmed_rooms_alone_teach_materials_by_their_sound(captures: Path, start: Path, tmp_path: Path) -> None:

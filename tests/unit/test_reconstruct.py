@@ -125,10 +125,10 @@ def test_cameras_stand_where_the_pictures_were_taken() -> None:
         np.testing.assert_array_equal(found.original_from_model, crop[0])
 
 
-def test_one_view_does_not_make_a_room() -> None:
+def test_one_view_makes_a_guess_of_a_room_and_says_so() -> None:
     scene = reconstruct(views(BARE, 1), Options(metric=True))
-    room = scene.room
-    assert (room.volume_m3, room.surface_m2, room.dims_m, room.rt60_s) == (None, None, None, None)
+    assert scene.room.volume_m3 == pytest.approx(BARE.volume, rel=0.7)
+    assert scene.room.rt60_s is not None
     assert any("4 or more views" in warning for warning in scene.warnings)
     assert any("not seen" in warning or "was seen" in warning for warning in scene.warnings)
     assert len(scene.triangles) >= 12
@@ -136,10 +136,10 @@ def test_one_view_does_not_make_a_room() -> None:
 
 def test_views_of_one_corner_are_too_little() -> None:
     poses = [camera((1 + 0.1 * i, 1, 1.5), 0.8, 0) for i in range(4)]
-    scene = reconstruct(maps(BoxRoom((12, 10, 6), BARE.faces), poses, fov_w=np.deg2rad(45)), Options(metric=True))
+    scene = reconstruct(maps(BoxRoom((12, 10, 6), BARE.faces), poses, fov_w=np.deg2rad(35)), Options(metric=True))
     assert scene.room.seen_area_fraction < MIN_SEEN_FRACTION
     assert scene.room.rt60_s is None
-    assert any("less than 30%" in warning for warning in scene.warnings)
+    assert any("less than 20%" in warning for warning in scene.warnings)
 
 
 def test_a_silent_surface_does_not_decay() -> None:
