@@ -18,7 +18,7 @@ from tests import sounds
 from tests.api.conftest import MakeSettings, on_socket
 
 CLIP = np.rint(np.resize(sounds.clip(), 16000 * 11 + 123) * 32767).astype("<i2")
-FINISHED = 'auricle_requests_total{method="WEBSOCKET",route="/v1/tokenize/stream"'  # in the metrics
+FINISHED = 'auricle_requests_total{key="",method="WEBSOCKET",route="/v1/tokenize/stream"'  # in the metrics
 START = {"type": "start", "format": "pcm_s16le", "sample_rate": 16000}
 
 

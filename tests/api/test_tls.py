@@ -1,5 +1,6 @@
 """HTTPS, with a certificate made here."""
 
+import logging
 import shutil
 import ssl
 import subprocess
@@ -28,11 +29,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 async def test_the_gateway_speaks_https(
-    repository: Path, certificate: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    repository: Path, certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     chain, key = certificate
     settings = Settings(port=0, model_repository=repository, tls_certificate=chain, tls_key=key)
     assert exposure(settings) is None
+    caplog.set_level(logging.INFO, "auricle.server")
     server = Server(settings)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -45,7 +47,7 @@ async def test_the_gateway_speaks_https(
                 await client.get(f"http://{address}/livez")
     finally:
         await server.shutdown()
-    assert f"https://{address}" in capsys.readouterr().err
+    assert f"https://{address}" in caplog.text
 
 
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

@@ -18,7 +18,7 @@ TRITON_TYPES = {"bool": "BOOL", "float32": "FP32", "int32": "INT32", "int64": "I
 def test_the_real_server_answers_as_the_file_does(
     tritonserver: StartTriton, exported: Exported, config_name: str | None
 ) -> None:
-    server = tritonserver(exported.repository, config_name)
+    server = tritonserver(exported.repository, config_name=config_name)
     with InferenceServerClient(server.url) as client:
         for model, entry in exported.entries.items():
             config = client.get_model_config(model).config

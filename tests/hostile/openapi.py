@@ -29,6 +29,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+HEAD_TOO_LARGE = 431
 _BINARY = (
     *("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/mp4", "audio/aac", "audio/webm", "audio/aiff"),
     *("audio/L16", "audio/pcm", "application/x-npz", "application/octet-stream", "application/vnd.auricle.tokens"),
@@ -59,7 +60,9 @@ def attack(url: str, examples: int) -> Iterator[tuple[str, str]]:
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def send(case: schemathesis.Case) -> None:
-            case.call_and_validate(checks=CHECKS)
+            answer = case.call()
+            if answer.status_code != HEAD_TOO_LARGE:  # said before there is a route, and without a body
+                case.validate_response(answer, checks=CHECKS)
 
         try:
             send()
