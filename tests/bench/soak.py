@@ -37,25 +37,31 @@ def main(
     minutes: Annotated[float, typer.Option(help="Length.")] = 20.0,
     mix: Annotated[str, typer.Option(help="As `auricle bench` takes it.")] = MIX,
     every: Annotated[float, typer.Option(help="Seconds between samples.")] = EVERY_S,
+    rate: Annotated[float | None, typer.Option(help="Requests a second, where others load the machine too.")] = None,
 ) -> None:
     with on_backend(repository, triton) as (gateway, backend):
-        report, samples = asyncio.run(_run(gateway, mix, minutes * 60, every))
+        report, samples = asyncio.run(_run(gateway, mix, minutes * 60, every, rate))
     console = Console()
     for table in report.tables():
         console.print(table)
     table, grown = _growth(samples, f"{minutes:g} minutes of {mix} on {backend}")
     console.print(table)
     failed = sorted({kind for tally in report.tallies.values() for kind in tally.errors})
+    console.print(
+        f"{report.about['rate_per_s']:.1f} requests a second, sent {report.late_s * 1000:.0f} ms late at worst"
+    )
     console.print(f"grew: {', '.join(grown) or 'nothing'}; errors: {', '.join(failed) or 'none'}", highlight=False)
     raise typer.Exit(1 if grown or failed else 0)
 
 
-async def _run(gateway: Gateway, mix: str, seconds: float, every: float) -> tuple[Report, dict[float, Holdings]]:
+async def _run(
+    gateway: Gateway, mix: str, seconds: float, every: float, rate: float | None
+) -> tuple[Report, dict[float, Holdings]]:
     client, weights = Client(gateway.url, None, timeout_s=60), parse(mix)
     requests, first = mixed(weights), Tally(target_s=1)
     await closed_loop(client, requests, CLIENTS, WARM_UP_S, lambda *_: None)
     await closed_loop(client, requests, CLIENTS, WARM_UP_S, lambda _, s, error: first.record(s, error))
-    rate = SHARE * first.answers.count / WARM_UP_S
+    rate = rate or SHARE * first.answers.count / WARM_UP_S
     tallies = {name: Tally(target_s=1) for name in weights}
     samples: dict[float, Holdings] = {}
     clock = asyncio.get_running_loop().time
