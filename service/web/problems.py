@@ -40,7 +40,7 @@ class OpenAIError(BaseModel):
 
     message: str
     type: Literal["invalid_request_error", "server_error"]
-    param: str | None = Field(description="The member of the request that is at fault, where it is one.")
+    param: str | None = Field(default=None, description="The member of the request that is at fault, where it is one.")
     code: str = Field(description="The slug, with underscores.", examples=["model_not_found"])
 
 
