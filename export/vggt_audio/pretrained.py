@@ -1,6 +1,6 @@
 """Published VGGT weights into a model: from a file, a folder, or the Hugging Face hub."""
 
-import pickle  # nosec B403: for the name of its error; nothing is unpickled without `weights_only`
+import pickle  # nosec B403
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

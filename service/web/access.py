@@ -13,7 +13,9 @@ from service.web.deps import RuntimeDep
 from service.web.keys import Key, Keys
 from service.web.problems import responses
 
-REFUSALS = responses(Unauthorized, HTTPStatus.FORBIDDEN, RateLimited, Overloaded)
+REFUSALS = responses(
+    *(Unauthorized, HTTPStatus.FORBIDDEN, RateLimited, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Overloaded)
+)
 SECURITY = {
     "apiKey": {
         "type": "http",

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
+from starlette.exceptions import HTTPException
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.settings import Settings
-
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+from service.web.problems import MEDIA_TYPE, problem
+from service.web.trace import request_id
 
 
 class Connection(HttpToolsProtocol):
@@ -81,11 +82,11 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Also what uvicorn calls for whatever a callback of the parser raises."""
-        if max(self._head_bytes, self._listed_bytes) > self.settings.max_header_bytes:
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
-        else:
-            super().send_400_response(msg)
+        limit = self.settings.max_header_bytes
+        too_large = max(self._head_bytes, self._listed_bytes) > limit
+        refusal = (431, f"The head of the request is larger than {limit} bytes.") if too_large else (400, msg)
+        self.transport.write(_answer(*refusal))
+        self.transport.close()
 
     def give_up(self) -> None:
         self._stop_waiting()
@@ -111,6 +112,14 @@ class Connection(HttpToolsProtocol):
         self._listed_bytes += size
         if self._listed_bytes > self.settings.max_header_bytes:
             raise ValueError("the head of the request is too large")
+
+
+def _answer(status: int, detail: str) -> bytes:
+    """A whole answer: there is no request that the application could give one to."""
+    body = problem(HTTPException(status, detail), request_id(None))
+    content = body.model_dump_json(exclude_none=True).encode()
+    head = f"HTTP/1.1 {status} {body.title}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(content)}\r\n"
+    return f"{head}X-Request-Id: {body.request_id}\r\nConnection: close\r\n\r\n".encode() + content
 
 
 def protocol(settings: Settings) -> type[asyncio.Protocol]:

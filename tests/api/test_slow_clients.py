@@ -75,8 +75,18 @@ async def test_a_head_that_trickles_is_closed_although_something_always_comes(im
 async def test_a_head_that_is_too_large_is_refused_while_it_comes(settings: Settings, head: bytes) -> None:
     async with on_socket(settings) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
         writer.write(head)
-        assert (await reader.read()).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert b"urn:problem-type:request-header-fields-too-large" in answer
         assert (await client.get("/livez")).status_code == 200
+
+
+async def test_what_is_no_http_is_a_problem_too(settings: Settings) -> None:
+    async with on_socket(settings) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
+        writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"urn:problem-type:bad-request" in answer
 
 
 async def test_bodies_and_many_requests_of_one_connection_are_no_heads(settings: Settings) -> None:

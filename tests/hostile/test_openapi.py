@@ -18,4 +18,4 @@ async def test_what_the_document_says_is_what_is_answered(tmp_path: Path) -> Non
     repository = tiny.build(tmp_path / "models")
     async with on_socket(Settings(port=0, model_repository=repository, vector_store=tmp_path / "vectors")) as client:
         found = await asyncio.to_thread(lambda: list(attack(str(client.base_url), EXAMPLES)))
-    assert found == []
+    assert found == [], "\n".join(f"{label}: {fault}" for label, fault in found)

@@ -103,8 +103,9 @@ def load_checkpoint(source: str) -> Checkpoint:
     except ImportError as error:
         raise ExportError("CLAP checkpoints need transformers: pip install 'auricle[clap]'") from error
     logging.disable_progress_bar()
+    # whoever exports says which checkpoint, and may name a folder of a revision that they know
     try:
-        model = ClapModel.from_pretrained(source, attn_implementation="eager").float().eval()  # nosec B615: whoever exports names it
+        model = ClapModel.from_pretrained(source, attn_implementation="eager").float().eval()  # nosec B615
         extractor = ClapFeatureExtractor.from_pretrained(source)  # nosec B615
         tokenizer = AutoTokenizer.from_pretrained(source).backend_tokenizer  # nosec B615
     except (OSError, ValueError, AttributeError) as error:
