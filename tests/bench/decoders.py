@@ -18,7 +18,7 @@ from tests import sounds
 
 VIEW = {"image_size": 518, "patch_size": 14, "max_pixels": 50_000_000, "max_bytes": 1 << 26}
 SECONDS = (2.5, 60)
-ROUNDS = 15
+ROUNDS = 10
 ROOM = Path(__file__).parents[1] / "data" / "room-1.jpg"
 
 

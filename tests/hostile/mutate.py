@@ -25,7 +25,7 @@ def damaged(data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     """
     for _ in range(rng.randint(1, 4)):
         data = rng.choice(_DAMAGE)(data, others, rng)
-    return _resealed(data) if rng.random() < 0.5 else data
+    return resealed(data) if rng.random() < 0.5 else data
 
 
 def _offset(data: bytes, rng: random.Random) -> int:
@@ -88,7 +88,8 @@ _DAMAGE: tuple[Callable[[bytes, Sequence[bytes], random.Random], bytes], ...] = 
 )
 
 
-def _resealed(data: bytes) -> bytes:
+def resealed(data: bytes) -> bytes:
+    """The same with checksums that are true, where the format has them."""
     if data.startswith(MAGIC) and len(data) > 8:
         return data[:-4] + struct.pack("<I", zlib.crc32(data[:-4]))
     if not data.startswith(_PNG):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import MalformedInput, PayloadTooLarge
@@ -69,6 +69,7 @@ def test_every_truncation_is_refused(write: Callable[[Tensors], bytes], read: Ca
 
 
 @READERS
+@settings(deadline=None)
 @given(position=st.integers(min_value=0), value=st.integers(0, 255))
 def test_a_changed_byte_is_read_or_refused_and_never_raises_anything_else(
     write: Callable[[Tensors], bytes], read: Callable[[bytes], Tensors], position: int, value: int
@@ -80,6 +81,7 @@ def test_a_changed_byte_is_read_or_refused_and_never_raises_anything_else(
 
 
 @READERS
+@settings(deadline=None)
 @given(data=st.binary(max_size=200))
 def test_noise_is_refused(write: Callable[[Tensors], bytes], read: Callable[[bytes], Tensors], data: bytes) -> None:
     with pytest.raises(MalformedInput):
