@@ -36,6 +36,10 @@ Url = Annotated[
     str | None,
     typer.Option(help="A running service to ask. Without it the work is done right here.", show_default=False),
 ]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(envvar="AURICLE_API_KEY", help="For a service that asks for one.", show_default=False),
+]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default=False)]
 
 
@@ -115,6 +119,7 @@ def index(
     collection: Annotated[str, typer.Option(help="Made if there is none of this name.")],
     force: Annotated[bool, typer.Option("--force", help="Write again what is already there.")] = False,
     url: Url = None,
+    api_key: ApiKey = None,
     model_repository: Repository = None,
     triton_url: TritonUrl = None,
 ) -> None:
@@ -126,9 +131,10 @@ def index(
         auricle index recordings/ --collection recordings
     """
     from service.cli import environment, search
+    from service.cli.search import Address
 
     settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
-    raise typer.Exit(search.index(settings, url, folder, collection, force))
+    raise typer.Exit(search.index(settings, Address(url, api_key), folder, collection, force))
 
 
 @app.command("search")
@@ -142,6 +148,7 @@ def find(
         str | None, typer.Option("--filter", help='On metadata, as JSON: \'{"speaker": "anna"}\'.', show_default=False)
     ] = None,
     url: Url = None,
+    api_key: ApiKey = None,
     model_repository: Repository = None,
     triton_url: TritonUrl = None,
 ) -> None:
@@ -150,9 +157,10 @@ def find(
     auricle search "a dog barks"
     """
     from service.cli import environment, search
+    from service.cli.search import Address
 
     settings = environment.settings(model_repository=model_repository, triton_url=triton_url)
-    raise typer.Exit(search.search(settings, url, query, collection, k, matching))
+    raise typer.Exit(search.search(settings, Address(url, api_key), query, collection, k, matching))
 
 
 @app.command()
@@ -170,7 +178,7 @@ def bench(
     warm_up: Annotated[float, typer.Option(help="Seconds of load before it.", min=0)] = 3.0,
     target_ms: Annotated[float, typer.Option(help="Answers within this latency are goodput.", min=1)] = 1000.0,
     timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.", min=0.1)] = 60.0,
-    api_key: Annotated[str | None, typer.Option(envvar="AURICLE_API_KEY", help="Key.", show_default=False)] = None,
+    api_key: ApiKey = None,
     out: Annotated[Path | None, typer.Option("--json", help="File to write it all to.", show_default=False)] = None,
 ) -> None:
     """Load a running service, and report latencies, goodput and errors.

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,7 +31,15 @@ class Refused(Exception):
     """An answer that is a problem: its own words."""
 
 
-def index(settings: Settings, url: str | None, folder: Path, collection: str, force: bool) -> int:
+@dataclass(frozen=True)
+class Address:
+    """A running service and the key that it may ask for; no url: the work is done in this process."""
+
+    url: str | None
+    api_key: str | None
+
+
+def index(settings: Settings, address: Address, folder: Path, collection: str, force: bool) -> int:
     """Files to items of the collection, by their names below the folder; returns the exit code."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO | TEXT and path.is_file())
     if not files:
@@ -57,7 +66,7 @@ def index(settings: Settings, url: str | None, folder: Path, collection: str, fo
                 for _ in range(min(_TOGETHER, len(files))):
                     group.create_task(work())
 
-    _run(settings, url, run)
+    _run(settings, address, run)
     for path, reason in report.failed.items():
         complain(f"{path}: {reason}", what="failed")
     console.print(
@@ -69,7 +78,7 @@ def index(settings: Settings, url: str | None, folder: Path, collection: str, fo
 
 
 def search(
-    settings: Settings, url: str | None, query: str, collection: str | None, k: int, matching: str | None
+    settings: Settings, address: Address, query: str, collection: str | None, k: int, matching: str | None
 ) -> int:
     """Prints the items that are nearest; returns the exit code."""
 
@@ -84,17 +93,17 @@ def search(
         answer = await _json(client, "POST", f"/v1/collections/{quote(name, safe='')}/search", **request)
         Console().print(_table(answer["results"]))
 
-    _run(settings, url, run)
+    _run(settings, address, run)
     return 0
 
 
-def _run(settings: Settings, url: str | None, job: Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]) -> None:
+def _run(settings: Settings, address: Address, job: Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]) -> None:
     """Exits with 1 where the job is refused as a whole."""
-    if not url:
+    if not address.url:
         ensure_models(settings)
 
     async def run() -> None:
-        async with _service(settings, url) as client:
+        async with _service(settings, address) as client:
             await job(client)
 
     try:
@@ -102,16 +111,17 @@ def _run(settings: Settings, url: str | None, job: Callable[[httpx.AsyncClient],
     except (Refused, RepositoryError) as exc:
         fail(str(exc))
     except httpx.HTTPError as exc:
-        fail(f"{url} does not answer: {exc or type(exc).__name__}")
+        fail(f"{address.url} does not answer: {exc or type(exc).__name__}")
 
 
 @asynccontextmanager
-async def _service(settings: Settings, url: str | None) -> AsyncIterator[httpx.AsyncClient]:
-    if url:
-        async with httpx.AsyncClient(base_url=url, timeout=_TIMEOUT) as client:
+async def _service(settings: Settings, address: Address) -> AsyncIterator[httpx.AsyncClient]:
+    if address.url:
+        headers = {"Authorization": f"Bearer {address.api_key}"} if address.api_key else {}
+        async with httpx.AsyncClient(base_url=address.url, headers=headers, timeout=_TIMEOUT) as client:
             yield client
         return
-    app = create_app(settings)
+    app = create_app(settings.model_copy(update={"api_keys_file": None}))  # nobody else reaches it
     async with app.router.lifespan_context(app):
         await app.state.runtime.started
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:

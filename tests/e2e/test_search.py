@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.web.keys import KeyFile
 from tests import sounds
 from tests.e2e.conftest import ROOT, Service, environment
 
@@ -153,3 +154,21 @@ def test_what_cannot_be_found_is_said(
     assert result.returncode == code
     assert text in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_service_that_asks_for_a_key_is_searched_with_one(
+    repository: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, secret = KeyFile().with_new("anna", None, None)
+    file.write(tmp_path / "keys.json")
+    monkeypatch.setenv("AURICLE_API_KEYS_FILE", str(tmp_path / "keys.json"))
+    service = Service(repository)
+    try:
+        refused = auricle(repository, "search", "a dog", "--url", service.url)
+        monkeypatch.setenv("AURICLE_API_KEY", secret)
+        asked = auricle(repository, "search", "a dog", "--url", service.url)
+    finally:
+        service.close()
+    assert refused.returncode == asked.returncode == 1
+    assert "send an API key" in refused.stderr
+    assert "API key" not in asked.stderr  # there is no collection yet
