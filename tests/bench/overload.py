@@ -1,9 +1,9 @@
 """Three times as much as the service can do: `python -m tests.bench.overload`; with --triton over the real server.
 
 What must hold: goodput stays at 90 % of its maximum, what is refused is refused within 50 ms (p99), memory is flat from
-a first such time to a second one, and 5 s later latency is what it was before. The maximum is the best of two: what clients get that wait for their answers,
-and what a constant rate just below that gets. The load comes from `auricle bench`'s own loops, in this process; how
-late it was with sending is in the table, and counts against the service.
+a first such time to a second one, and 5 s later latency is what it was before. The maximum is the best of two: what
+clients get that wait for their answers, and what a constant rate just below that gets. The load comes from `auricle
+bench`'s own loops, in this process: it takes its share of the cores, and how late it was with sending is in the table.
 """
 
 import asyncio
@@ -129,8 +129,8 @@ def _verdicts(phases: dict[str, Phase]) -> Iterator[tuple[bool, str]]:
 
 
 def _table(title: str, phases: dict[str, Phase]) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("phase", "asked/s", "good/s", "p50 ms", "p99 ms", "errors", "p99 ms", "late ms", "MB"):
+    table = Table(title=f"{title}, times in ms", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("phase", "asked/s", "good/s", "p50", "p99", "errors", "p99", "late", "MB"):
         table.add_column(column, justify="left" if column == "phase" else "right", no_wrap=True)
     for phase in phases.values():
         answers, tally = phase.tally.answers, phase.tally
