@@ -1,9 +1,9 @@
 """Three times as much as the service can do: `python -m tests.bench.overload`; with --triton over the real server.
 
-What must hold: goodput stays at 90 % of its maximum, what is refused is refused within 50 ms (p99), memory is flat, and
-5 s later latency is what it was before. The maximum is the best of two: what clients get that wait for their answers,
-and what a constant rate just below that gets. The load comes from `auricle bench`'s own loops, in this process; how
-late it was with sending is in the table, and counts against the service.
+What must hold: goodput stays at 90 % of its maximum, what is refused is refused within 50 ms (p99), memory is flat from
+a first such time to a second one, and 5 s later latency is what it was before. The maximum is the best of two: what
+clients get that wait for their answers, and what a constant rate just below that gets. The load comes from `auricle
+bench`'s own loops, in this process: it takes its share of the cores, and how late it was with sending is in the table.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -81,7 +82,8 @@ async def _run(gateway: Gateway, mix: str, seconds: float, clients: int, target_
         raise typer.BadParameter("nothing was answered in time: a longer --target-ms, or fewer --clients")
     await phase("nearly all", NEARLY * most, seconds)
     await phase("before", CALM * most, seconds)
-    tail_s = (await phase("overload", TIMES * most, seconds)).tail_s
+    await phase("overload", TIMES * most, seconds)
+    tail_s = (await phase("and again", TIMES * most, seconds)).tail_s
     await phase("recovery", CALM * most, max(0.5, RECOVERY_S - tail_s), settling=0)
     await phase("after", CALM * most, seconds, settling=0)
     await client.close()
@@ -112,34 +114,33 @@ async def _load(
 
 
 def _verdicts(phases: dict[str, Phase]) -> Iterator[tuple[bool, str]]:
-    overload, before, after = phases["overload"], phases["before"], phases["after"]
+    before, overload, again, after = (phases[name] for name in ("before", "overload", "and again", "after"))
     most = max(phases["closed loop"].goodput, phases["nearly all"].goodput)
-    share = overload.goodput / most
+    share = min(overload.goodput, again.goodput) / most
     yield share >= 0.9, f"goodput under overload is {share:.1%} of its maximum, {most:.1f}/s (at least 90 %)"
-    refused_ms = overload.error_ms(99)
-    yield refused_ms <= 50, f"{overload.tally.failed} refused, p99 {refused_ms:.1f} ms (at most 50 ms)"
-    grown = overload.memory_mb - before.memory_mb
-    share = grown / before.memory_mb
-    yield share <= 0.05, f"memory grew by {grown:.0f} MB of {before.memory_mb:.0f} MB (at most 5 %)"
+    refused_ms = max(overload.error_ms(99), again.error_ms(99))
+    refused = overload.tally.failed + again.tally.failed
+    yield refused_ms <= 50, f"{refused} refused, p99 {refused_ms:.1f} ms (at most 50 ms)"
+    grown = again.memory_mb / overload.memory_mb - 1
+    yield grown <= 0.02, f"memory of the second is {grown:+.1%} of the first, {overload.memory_mb:.0f} MB (at most 2 %)"
     was, now = (phase.tally.answers.percentile(99) * 1000 for phase in (before, after))
     text = f"p99 {RECOVERY_S:g} s after it is {now:.0f} ms, and was {was:.0f} ms (at most half as long again)"
     yield now <= 1.5 * was and not after.tally.failed, text
 
 
 def _table(title: str, phases: dict[str, Phase]) -> Table:
-    columns = ("goodput/s", "p50 ms", "p99 ms", "errors", "their p99 ms", "sent late ms", "memory MB")
-    table = Table("phase", "asked/s", *columns, title=title)
+    table = Table(title=f"{title}, times in ms", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("phase", "asked/s", "good/s", "p50", "p99", "errors", "p99", "late", "MB"):
+        table.add_column(column, justify="left" if column == "phase" else "right", no_wrap=True)
     for phase in phases.values():
-        answers = phase.tally.answers
+        answers, tally = phase.tally.answers, phase.tally
         latencies = [f"{answers.percentile(percent) * 1000:.0f}" for percent in (50, 99)]
-        errors = ", ".join(f"{kind}: {seen.count}" for kind, seen in phase.tally.errors.items())
-        asked = "as answered" if phase.rate is None else f"{phase.rate:.1f}"
-        figures = (
-            f"{phase.error_ms(99):.1f}" if errors else "",
-            f"{phase.late_s * 1000:.0f}",
-            f"{phase.memory_mb:.0f}",
-        )
-        table.add_row(phase.name, asked, f"{phase.goodput:.1f}", *latencies, errors, *figures)
+        asked = "all" if phase.rate is None else f"{phase.rate:.1f}"
+        errors = [str(tally.failed), f"{phase.error_ms(99):.1f}"] if tally.failed else ["", ""]
+        ours = [f"{phase.late_s * 1000:.0f}", f"{phase.memory_mb:.0f}"]
+        table.add_row(phase.name, asked, f"{phase.goodput:.1f}", *latencies, *errors, *ours)
+    kinds = sorted({kind for phase in phases.values() for kind in phase.tally.errors})
+    table.caption = f"errors: {', '.join(kinds)}" if kinds else None
     return table
 
 
