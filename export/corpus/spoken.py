@@ -1,7 +1,8 @@
 """English that recordings lack: sentences of free texts, spoken by free synthesizers.
 
-`python -m export.corpus.spoken OUT` writes FLAC files and `pairs.jsonl` for `auricle train embeddings`. Needs flite and
-espeak-ng, and what their texts come in: Debian packages, which are downloaded and unpacked, never installed.
+`python -m export.corpus.spoken OUT` writes FLAC files and `pairs.jsonl` for `auricle train embeddings`. Needs flite,
+espeak-ng and ttspico (SVOX Pico), those whose voices are asked for, and what their texts come in: Debian packages,
+which are downloaded and unpacked, never installed.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import numpy as np
 import soundfile
 import soxr
 import typer
@@ -23,6 +25,7 @@ from export.corpus.command import DEFAULT_OUT
 from export.corpus.packages import unpacked
 
 SAMPLE_RATE = 16_000
+PICO_RATE = 16_000
 WORDS = range(2, 15)  # of a sentence: about what a window of 6.4 s holds
 DEV_SHARE = 100  # one sentence of so many is kept from training
 EXAMPLE = re.compile(r'"([^"]+)"')
@@ -50,6 +53,9 @@ class Voice:
 
     def speak(self, text: str, path: Path, rng: random.Random) -> None:
         """Write a WAV, at a pace and a pitch of its own where the synthesizer has them."""
+        if self.synthesizer == "pico":
+            _speak_pico(self.name, text, path, rng)
+            return
         if self.synthesizer == "flite":
             pace = f"duration_stretch={rng.uniform(0.8, 1.15):.2f}"
             command = ["flite", "-voice", self.name, "--setf", pace, "-o", str(path), "-t", f" {text}"]
@@ -59,8 +65,17 @@ class Voice:
         subprocess.run(command, check=True, capture_output=True)
 
 
+def _speak_pico(name: str, text: str, path: Path, rng: random.Random) -> None:
+    from ttspico import TtsEngine  # compiled where it is installed
+
+    engine = TtsEngine(name)
+    engine.rate, engine.pitch = rng.randint(85, 120), rng.randint(85, 115)
+    soundfile.write(path, np.frombuffer(engine.speak(text), np.int16), PICO_RATE)
+
+
 VOICES = (
     *(Voice("flite", name, 3) for name in ("awb", "rms", "slt")),
+    *(Voice("pico", name, 3) for name in ("en-GB", "en-US")),
     Voice("flite", "kal16", 1.5),
     *(Voice("espeak-ng", f"en-us+{kind}", 0.25) for kind in ("m1", "m3", "m4", "m7", "f1", "f2", "f3", "f5")),
     *(Voice("espeak-ng", f"{place}+{kind}", 0.25) for place in ("en-gb", "en-gb-x-rp") for kind in ("m2", "f4")),
@@ -70,16 +85,18 @@ VOICES = (
 def spoken(
     out: Annotated[Path, typer.Argument(help="Folder to write to.")],
     count: Annotated[int, typer.Option(min=1, help="Sentences.")] = 40_000,
+    synthesizers: Annotated[str, typer.Option(help="Whose voices.")] = "flite,espeak-ng,pico",
     cache: Annotated[Path, typer.Option(help="Unpacked packages.")] = DEFAULT_OUT / "packages",
 ) -> None:
     """Speak so many sentences, each once; the same ones by the same voices on every machine."""
+    voices = [voice for voice in VOICES if voice.synthesizer in synthesizers.split(",")]
     chosen = sentences(cache.expanduser())
     random.Random(0).shuffle(chosen)
     (out / "speech").mkdir(parents=True, exist_ok=True)
     with (out / "pairs.jsonl").open("w", encoding="utf-8") as lines, TemporaryDirectory() as scratch:
         for number, (package, text) in enumerate(track(chosen[:count], "sentences")):
             rng = random.Random(number)
-            (voice,) = rng.choices(VOICES, [voice.share for voice in VOICES])
+            (voice,) = rng.choices(voices, [voice.share for voice in voices])
             wav, path = Path(scratch) / "spoken.wav", out / "speech" / f"{number:06}.flac"
             voice.speak(text, wav, rng)
             samples, rate = soundfile.read(wav, dtype="float32")

@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from export.datasets import read_crop
+from export.vatt.channel import recorded
 from export.vatt.config import AudioConfig
 from export.vatt.pairs import Pair
 from export.vatt.tokenizer import UNK_ID, pad, tokenize
 
 SORTED_AT_ONCE = 16  # batches
-SPEEDS = (0.9, 1.1)  # of playback, so that a voice is not known by its pitch
+SPEEDS = (0.85, 1.2)  # of playback, so that a voice is not known by its pitch
+CHANGED = 0.7  # share of speech that is heard through another room and microphone
 NOISE = 0.01  # standard deviation, of the peak
 LANGUAGE = "en"  # whose words a recording is taught to be spelt in
 BEHIND = ("effect", "music")  # kinds of recordings that are played behind speech
@@ -100,9 +102,11 @@ class AudioTextBatches(IterableDataset[Batch]):
         return batch | {"bag": bag, "said": said, "text": torch.tensor(drawn), "input_ids": ids, "attention_mask": mask}
 
     def _play(self, pair: Pair, rng: random.Random) -> NDArray[np.float32]:
-        """A window of the recording at another speed and with noise in it, and with other sound behind speech."""
+        """A window of the recording at another speed and with noise in it; speech also elsewhere, with sound behind."""
         rate = round(self.audio.sample_rate * rng.uniform(*SPEEDS))
         samples = read_crop(pair.path, self.audio.window_samples, rate, rng.random())
+        if pair.kind == "speech" and rng.random() < CHANGED:
+            samples = recorded(samples, rate, rng)
         if pair.kind == "speech" and self.behind and rng.random() < CROWDED:
             other = read_crop(rng.choice(self.behind).path, len(samples), rate, rng.random())
             level = np.sqrt(

@@ -31,7 +31,8 @@ from export.vatt.trainee import Trainee, Weights
 from export.weights import save_weights
 
 MAX_TOKENS = 128  # of a text in training
-BEGUN_RATE = 0.2  # of the learning rate: for what begins as an encoder that has heard for years
+BEGUN_RATE = 0.3  # of the learning rate: for the last layer of an encoder that has heard for years
+BEGUN_DECAY = 0.3  # of that, from each of its layers to the one below, which knows many more voices than are heard here
 
 
 @dataclass(frozen=True)
@@ -164,20 +165,29 @@ def _begin(options: TrainingOptions) -> tuple[Vatt, Bert | None]:
 def _groups(trainee: Trainee, options: TrainingOptions) -> list[dict[str, Any]]:
     """Matrices decay; norms, biases and what begins as it should do not. `share` is of the learning rate."""
     model = trainee.model
-    begun = [*model.audio.front_end.parameters(), *model.audio_trunk.parameters()] if whisper.starts_from(model) else []
     text = [
         *model.text.parameters(),
         *model.text_head.parameters(),
         *(model.text_trunk.parameters() if model.text_trunk is not None else ()),
     ]
-    groups = []
-    known = {id(parameter) for parameter in (*begun, *text)}
+    shared = [(text, options.text_rate), *(_begun(model) if whisper.starts_from(model) else ())]
+    known = {id(parameter) for parameters, _ in shared for parameter in parameters}
     rest = [parameter for parameter in trainee.parameters() if id(parameter) not in known]
-    for parameters, share in ((text, options.text_rate), (begun, BEGUN_RATE), (rest, 1.0)):
+    groups = []
+    for parameters, share in (*shared, (rest, 1.0)):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         groups.append(_group([one for one in trained if one.ndim > 1], share, options.weight_decay))
         groups.append(_group([one for one in trained if one.ndim <= 1], share, 0.0))
     return [group for group in groups if group["params"]]
+
+
+def _begun(model: Vatt) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """What begins as an encoder, from its last layer down, and how much of the learning rate is for each."""
+    share = BEGUN_RATE
+    for layer in (model.audio_trunk.norm, *reversed(model.audio_trunk.transformer.blocks), model.audio.front_end):
+        yield [*layer.parameters()], share
+        if layer is not model.audio_trunk.norm:
+            share *= BEGUN_DECAY
 
 
 def _group(parameters: list[nn.Parameter], share: float, weight_decay: float) -> dict[str, Any]:

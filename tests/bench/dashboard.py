@@ -1,8 +1,8 @@
-"""What the dashboard shows of a quarter of an hour: `python -m tests.bench.dashboard --out dashboard.json`.
+"""What the dashboard shows of ten minutes: `python -m tests.bench.dashboard --out docker/grafana/dashboard.png`.
 
 Runs the gateway, two Tritons and Prometheus under the command lines of compose.yaml, over the exported models; loads
 them with `auricle bench`: little, more, much, too much, little; one Triton hangs for a while. Then asks Prometheus for
-all that the dashboard draws.
+all that the dashboard draws, and draws it: Grafana itself is in no package that a test could install.
 """
 
 import json
@@ -20,15 +20,17 @@ from typing import Annotated, Any
 
 import typer
 
+from tests.bench.drawing import draw
 from tests.docker.conftest import DOCKER
 from tests.docker.processes import Gateway, Prometheus, Triton
 
 STEP_S = 5
+_ROWS = 42  # of the dashboard's grid; below are GPUs and processes
 RATES = (0.5, 1.0, 2.0, 4.0, 1.0)  # of the calmest
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="File for the answers.")],
+    out: Annotated[Path, typer.Option(help="PNG file for the drawing.")],
     repository: Annotated[Path, typer.Option(help="Exported models.")] = Path("model_repository"),
     mix: Annotated[str, typer.Option(help="As `auricle bench` takes it.")] = "tokenize=2,text=6,audio=2",
     rate: Annotated[float, typer.Option(help="Requests a second, in the middle.")] = 2.0,
@@ -61,7 +63,7 @@ def main(
                 time.sleep(seconds / 3)
                 tritons[1].thaw()
             load.wait()
-        out.write_text(json.dumps(answers(prometheus, started, time.time())))
+        draw(answers(prometheus, started, time.time()), out, _ROWS)
 
 
 def folder(work: Path, name: str) -> Path:
