@@ -76,6 +76,10 @@ async def test_clients_that_vanish_leave_nothing_behind(gateway: Gateway) -> Non
     await until(gateway.idle)
     await until(lambda: all(now <= then for now, then in zip(held(), before, strict=True)))
 
-    answers = await asyncio.gather(*(gateway.tokenize(body) for _ in range(WORKERS + QUEUED)))
-    assert [answer.status_code for answer in answers] == [200] * (WORKERS + QUEUED)  # every place is free again
-    assert all(answer.json() == right for answer in answers)
+    async def every_place_is_free() -> bool:
+        answers = await asyncio.gather(*(gateway.tokenize(body) for _ in range(WORKERS + QUEUED)))
+        answered = [answer.json() for answer in answers if answer.status_code == 200]
+        assert all(answer == right for answer in answered)
+        return len(answered) == len(answers)
+
+    await until(every_place_is_free)  # what a thread has begun for nobody keeps its place until it ends

@@ -1,4 +1,7 @@
-"""Runs the real Milvus, standalone, on free ports of 127.0.0.1, out of its wheel."""
+"""Runs the real Milvus, standalone, on free ports of 127.0.0.1, out of its wheel.
+
+One at a time on a machine, since the ports of its etcd are fixed: what asks it is in one file, which one worker runs.
+"""
 
 import contextlib
 import os
@@ -17,7 +20,6 @@ from tests.tritonserver.install import cache, once, pip_install
 WHEEL = "milvus==2.3.5"
 _UNPACK = "import sys, milvus; milvus._initialize_data_files(sys.argv[1])"
 _RUN = "import milvus; milvus.main()"
-_ATTEMPTS = 2  # its parts look for free ports of their own before they listen, and another test may come between
 
 
 class MilvusServer:
@@ -33,27 +35,11 @@ class MilvusServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, timeout_s: float = 120.0) -> None:
-        """Raises RuntimeError when it is not ready within `timeout_s`, twice."""
+    def start(self, timeout_s: float = 240.0) -> None:
         wheel, binaries = install()
         self._data.mkdir(exist_ok=True)
         with contextlib.suppress(FileExistsError):
             (self._data / "bin").symlink_to(binaries / "bin")
-        for _ in range(_ATTEMPTS):
-            self._launch(wheel)
-            if self._ready(timeout_s):
-                return
-            self.kill()
-        raise RuntimeError(f"Milvus is not ready:\n{self.log.read_text()}")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # a session of its own: the wrapper, and the server below
-            self._process.wait()
-            self._process = None
-
-    def _launch(self, wheel: Path) -> None:
         command = [sys.executable, "-c", _RUN, "--data", str(self._data), "--proxy-port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -64,14 +50,17 @@ class MilvusServer:
                 stderr=log,
                 start_new_session=True,
             )
-
-    def _ready(self, timeout_s: float) -> bool:
         end = time.monotonic() + timeout_s
-        while self._process is not None and self._process.poll() is None and time.monotonic() < end:
-            if self._answers():
-                return True
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"Milvus is not ready:\n{self.log.read_text()}")
             time.sleep(0.2)  # polling another process is the one wait that has nothing to wait on
-        return False
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)  # a session of its own: the wrapper, and the server below it
+            self._process.wait()
+            self._process = None
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """What every vector engine does, on Qdrant Edge and on the real Milvus server: same items found, same scores."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,8 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from service.errors import CollectionNotFound
+from service.settings import Settings
+from service.vectors.auto import create
 from service.vectors.base import Collection, Distance, Engine, Hit, Item, Span, Stats
 from service.vectors.filters import Value, parse
+from tests.milvus.server import MilvusServer
 from tests.vectors.conftest import Open
 
 DIMS = 8
@@ -197,3 +201,14 @@ def test_what_was_written_is_there_when_the_store_is_opened_again(open_engine: O
     assert found(again.search("plain", unit(1), 1, parse({"speaker": "anna"}), 1)) == ["a"]
     again.drop("plain")
     again.close()
+
+
+@pytest.mark.milvus
+async def test_a_server_is_asked_by_its_address(milvus: MilvusServer) -> None:
+    store = create(Settings(vector_url=milvus.url))
+    await store.run(Engine.create, PLAIN)
+    names = [f"i{number}" for number in range(8)]
+    await asyncio.gather(*(store.run(Engine.upsert, "plain", [item(name, unit(int(name[1:])))]) for name in names))
+    assert found(await store.run(Engine.search, "plain", unit(5), 1, None, 1)) == ["i5"]
+    await store.run(Engine.drop, "plain")
+    await store.close()

@@ -17,7 +17,6 @@ from service.settings import Settings
 from service.vectors.auto import create
 from service.vectors.base import MAX_COLLECTIONS, Collection, Engine, Item
 from service.vectors.store import Store
-from tests.milvus.server import MilvusServer
 
 PLAIN = Collection("plain", 4, "cosine", "space-1")
 
@@ -133,17 +132,6 @@ async def test_there_are_so_many_collections_and_no_more(settings: Settings, sto
         (folder / "collection.json").write_text(json.dumps(asdict(PLAIN)))
     with pytest.raises(InvalidInput, match="100 collections"):
         await store.run(Engine.create, PLAIN)
-
-
-@pytest.mark.milvus
-async def test_a_server_is_asked_by_its_address(milvus: MilvusServer) -> None:
-    store = create(Settings(vector_url=milvus.url))
-    await store.run(Engine.create, PLAIN)
-    await asyncio.gather(*(store.run(Engine.upsert, "plain", [item]) for item in items(8)))
-    hits = await store.run(Engine.search, "plain", items(8)[5].vectors[0], 1, None, 1)
-    assert [hit.id for hit in hits] == ["i5"]
-    await store.run(Engine.drop, "plain")
-    await store.close()
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
