@@ -45,12 +45,13 @@ in_image() {
     for folder in models keys vectors; do [ -d "$root/$folder" ] && chown 10001:10001 "$work/$folder"; done
     # shellcheck disable=SC2016  # expanded inside
     unshare --mount --pid --fork --kill-child bash -euc '
-        root=$1 work=$2 nvidia=$3; shift 3
+        root=$1 work=$2 nvidia=$3 packages=opt/auricle/lib/python3.11/site-packages; shift 3
+        [ -n "$nvidia" ] && mkdir -p "$root/$packages/nvidia"
         mount --bind "$root" "$root"; mount -o remount,bind,ro "$root"
         mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"; mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
         for folder in models keys vectors; do [ -d "$root/$folder" ] && mount --bind "$work/$folder" "$root/$folder"; done
-        [ -n "$nvidia" ] && mount --bind "$nvidia" "$root/opt/auricle/lib/python3.11/site-packages/nvidia"
+        [ -n "$nvidia" ] && mount --bind "$nvidia" "$root/$packages/nvidia"
         exec chroot --userspec=10001:10001 "$root" /usr/bin/env -i PATH=/opt/auricle/bin:/usr/local/bin:/usr/bin:/bin \
             PYTHONDONTWRITEBYTECODE=1 AURICLE_HOST=0.0.0.0 AURICLE_PORT=18080 AURICLE_MODEL_REPOSITORY=/models \
             AURICLE_VECTOR_STORE=/vectors AURICLE_API_KEYS_FILE=/keys/keys.json \
