@@ -11,6 +11,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +29,7 @@ SHARE = 0.6  # of what it can do
 CLIENTS, WARM_UP_S = 4, 10.0  # to find that
 EVERY_S = 5.0
 SETTLED = 0.2  # of the samples are from before caches and pools have their size
+PARTS = 5  # of the time, of which the medians are shown
 MEMORY_GROWTH = 0.02
 
 
@@ -82,7 +84,10 @@ async def _run(
 
 def _growth(samples: dict[float, Holdings], title: str) -> tuple[Table, list[str]]:
     """And the names of what grew."""
-    table, grown = Table("", "at first", "in the end", "most", "slope an hour", title=title), []
+    table, grown = (
+        Table("", *(f"{part + 1}/{PARTS}" for part in range(PARTS)), "most", "slope an hour", title=title),
+        [],
+    )
     times = list(samples)
     kept = slice(round(SETTLED * len(times)), None)
     for column, field in zip(zip(*map(astuple, samples.values()), strict=True), fields(Holdings), strict=True):
@@ -90,7 +95,7 @@ def _growth(samples: dict[float, Holdings], title: str) -> tuple[Table, list[str
         growth = slope * (times[-1] - times[kept][0]) / 3600
         if growth > (MEMORY_GROWTH * column[kept][0] if field.name == "memory_mb" else 0.5):
             grown.append(field.name)
-        figures = (column[kept][0], column[-1], max(column))
+        figures = (*(float(np.median(part)) for part in np.array_split(column, PARTS)), max(column))
         table.add_row(field.name.replace("_", " "), *(f"{value:.0f}" for value in figures), f"{slope:+.1f}")
     return table, grown
 
