@@ -58,16 +58,16 @@ def running(repository: Path, triton_url: str | None = None, **settings: str) ->
 
 
 @contextmanager
-def on_backend(repository: Path, triton: bool) -> Iterator[tuple[Gateway, str]]:
+def on_backend(repository: Path, triton: bool, **settings: str) -> Iterator[tuple[Gateway, str]]:
     """A gateway with the models inside, or over a real Triton server; and the name of that."""
     with ExitStack() as stack:
         if not triton:
-            yield stack.enter_context(running(repository)), "embedded"
+            yield stack.enter_context(running(repository, **settings)), "embedded"
             return
         server = TritonServer(repository, Path(stack.enter_context(TemporaryDirectory())))
         stack.callback(server.kill)
         server.start()
-        yield stack.enter_context(running(repository, server.url)), "tritonserver"
+        yield stack.enter_context(running(repository, server.url, **settings)), "tritonserver"
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", port: int) -> None:

@@ -27,6 +27,7 @@ from tests.bench.process import holdings
 TIMES = 3.0
 NEARLY, CALM = 0.9, 0.5  # of what it can do
 RECOVERY_S = 5.0
+QUEUE = 0.5  # of the target: what may wait in the gateway, as who promises a latency sets it
 SETTLING = 0.25  # of a phase, until queues have the length that they keep
 
 
@@ -59,7 +60,8 @@ def main(
     clients: Annotated[int, typer.Option(help="That wait for their answers, to find the maximum.")] = 16,
     target_ms: Annotated[float, typer.Option(help="Later answers are no goodput.")] = 2000.0,
 ) -> None:
-    with on_backend(repository, triton) as (gateway, backend):
+    queue = {"AURICLE_MAX_QUEUE_S": str(QUEUE * target_ms / 1000)}
+    with on_backend(repository, triton, **queue) as (gateway, backend):
         phases = asyncio.run(_run(gateway, mix, seconds, clients, target_ms / 1000))
     Console().print(_table(f"{mix} on {backend}", phases))
     held = list(_verdicts(phases))
