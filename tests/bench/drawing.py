@@ -29,7 +29,7 @@ _STYLE = {
     "ytick.color": "#8e8e9c",
 }
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"))
-_UNITS = {"reqps": " req/s", "s": "s", "bytes": "B", "short": ""}
+_UNITS = {"reqps": "/s", "s": "s", "bytes": "B", "short": ""}
 _MOST_NAMES = 8  # of a legend
 
 
@@ -45,7 +45,7 @@ def draw(panels: Sequence[Mapping[str, Any]], path: Path, rows: int) -> None:
             if panel["type"] == "row":
                 figure.text(left + 0.006, bottom + height / 2, panel["title"], size=10, va="center", weight="bold")
                 continue
-            edge = 0.02 if panel["type"] == "timeseries" else 0.004
+            edge = 0.03 if panel["type"] == "timeseries" else 0.004
             box = (left + edge, bottom + 0.75 / rows, width - edge - 0.005, height - 1.7 / rows)
             axes = figure.add_axes(box)
             axes.set_title(panel["title"], loc="left", size=8, pad=4)
