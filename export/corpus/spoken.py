@@ -90,6 +90,8 @@ def spoken(
 ) -> None:
     """Speak so many sentences, each once; the same ones by the same voices on every machine."""
     voices = [voice for voice in VOICES if voice.synthesizer in synthesizers.split(",")]
+    if not voices:
+        raise typer.BadParameter(f"{synthesizers!r} names none of {', '.join(sorted({v.synthesizer for v in VOICES}))}")
     chosen = sentences(cache.expanduser())
     random.Random(0).shuffle(chosen)
     (out / "speech").mkdir(parents=True, exist_ok=True)

@@ -183,11 +183,10 @@ def _groups(trainee: Trainee, options: TrainingOptions) -> list[dict[str, Any]]:
 
 def _begun(model: Vatt) -> Iterator[tuple[list[nn.Parameter], float]]:
     """What begins as an encoder, from its last layer down, and how much of the learning rate is for each."""
-    share = BEGUN_RATE
-    for layer in (model.audio_trunk.norm, *reversed(model.audio_trunk.transformer.blocks), model.audio.front_end):
-        yield [*layer.parameters()], share
-        if layer is not model.audio_trunk.norm:
-            share *= BEGUN_DECAY
+    layers = [model.audio.front_end, *model.audio_trunk.transformer.blocks]
+    for depth, layer in enumerate(reversed(layers)):
+        yield [*layer.parameters()], BEGUN_RATE * BEGUN_DECAY**depth
+    yield [*model.audio_trunk.norm.parameters()], BEGUN_RATE
 
 
 def _group(parameters: list[nn.Parameter], share: float, weight_decay: float) -> dict[str, Any]:

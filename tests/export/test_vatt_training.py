@@ -16,7 +16,7 @@ from export.errors import ExportError
 from export.vatt import minilm
 from export.vatt import train as embeddings
 from export.vatt.bert import Bert
-from export.vatt.config import AudioConfig, TextConfig, VattConfig
+from export.vatt.config import TINY, AudioConfig, TextConfig, VattConfig
 from export.vatt.embed import embed_recordings, embed_texts, load_model, window_starts
 from export.vatt.model import Vatt
 from export.vatt.tokenizer import load_tokenizer
@@ -147,3 +147,15 @@ def test_the_weights_of_minilm_are_taken_under_our_names() -> None:
 @pytest.mark.parametrize(("samples", "starts"), [(5, [0]), (8, [0]), (9, [0, 1]), (16, [0, 4, 8]), (17, [0, 4, 8, 9])])
 def test_windows_begin_every_half_and_the_last_ends_with_the_recording(samples: int, starts: list[int]) -> None:
     assert window_starts(samples, 8) == starts
+
+
+def test_an_encoder_that_is_begun_with_changes_less_the_lower_the_layer() -> None:
+    with torch.device("meta"):
+        model = Vatt(TINY)
+    shares = {id(parameter): share for parameters, share in embeddings._begun(model) for parameter in parameters}
+    layers = [model.audio.front_end, *model.audio_trunk.transformer.blocks]
+    of_layers = [{shares.pop(id(parameter)) for parameter in layer.parameters()} for layer in layers]
+    assert of_layers == sorted(of_layers, key=min)
+    assert all(len(share) == 1 for share in of_layers)
+    assert [shares.pop(id(parameter)) for parameter in model.audio_trunk.norm.parameters()] == [max(of_layers[-1])] * 2
+    assert not shares
