@@ -122,23 +122,26 @@ class Process:
 
 
 class Descriptor:
-    """A file to hand over: an open descriptor, and which of its bytes are meant. What is in memory is copied to one."""
+    """A file to hand over: a descriptor of its own, which is good until it was sent, and which of its bytes are meant.
+
+    What is in memory is copied. Raises ValueError or OSError if the file is closed.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._copy = file, -1
+        self._file, self._own = file, -1
 
     def __enter__(self) -> tuple[int, int, int]:
         size = self._file.seek(0, os.SEEK_END)
         try:
             self._file.flush()
-            return self._file.fileno(), getattr(self._file, "offset", 0), size
+            self._own = os.dup(self._file.fileno())
+            return self._own, getattr(self._file, "offset", 0), size
         except io.UnsupportedOperation:
-            self._copy = os.memfd_create("upload")
+            self._own = os.memfd_create("upload")
             self._file.seek(0)
             while chunk := self._file.read(_COPY_BYTES):
-                os.write(self._copy, chunk)
-            return self._copy, 0, size
+                os.write(self._own, chunk)
+            return self._own, 0, size
 
     def __exit__(self, *_: object) -> None:
-        if self._copy >= 0:
-            os.close(self._copy)
+        os.close(self._own)

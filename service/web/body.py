@@ -1,6 +1,7 @@
 """Bodies: bounded in bytes and in time while they are read or taken, and spooled to disk when they are large."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -84,6 +85,31 @@ class BodyLimit:
             raise HTTPException(PayloadTooLarge.status, f"The body is larger than {self.max_bytes} bytes.", _CLOSE)
 
 
+class Spool(SpooledTemporaryFile[bytes]):
+    """A file that may be closed while a thread still works with it, as happens where a client goes away.
+
+    The base class opens its file on disk in any method; closed in between, it would leave that one open.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(max_size=SPOOL_BYTES)
+        self._lock = threading.RLock()
+
+    def rollover(self) -> None:
+        """Raises ValueError if it is closed."""
+        with self._lock:
+            if self.closed:
+                raise ValueError("the file is closed")
+            super().rollover()
+
+    def close(self) -> None:
+        with self._lock:
+            super().close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A raw body that has arrived in full."""
@@ -95,7 +121,7 @@ class Upload:
 
 async def upload(request: Request) -> AsyncIterator[Upload]:
     """Dependency: the raw body in a file that lives as long as the request. Raises MalformedInput if it is empty."""
-    with SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+    with Spool() as file:
         size, pending = 0, bytearray()
         async for chunk in request.stream():
             size += len(chunk)
@@ -117,7 +143,7 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
 
 async def scratch() -> AsyncIterator[BinaryIO]:
     """Dependency: a file to write a large answer into; it lives until the answer is sent."""
-    with SpooledTemporaryFile(max_size=SPOOL_BYTES) as file:
+    with Spool() as file:
         yield cast(BinaryIO, file)
 
 
