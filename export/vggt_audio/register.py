@@ -11,7 +11,12 @@ from export.vggt_audio.poses import decode_poses, matrices_to_quaternions, rays
 
 SHARPNESS = 2.0  # exponent of the probability of a match, where places are averaged
 PAIR_STEPS = 8  # of weighing outliers out
-OUTLIER = 0.15  # distance between two views' places, relative to their distance from the cameras, that counts a quarter
+ACROSS = 0.15  # angle between where two views see the same, in radians, that makes a match count a quarter,
+ALONG = 0.5  # and difference of distance, relative to it: depth is less sure than direction
+TOGETHER = (
+    8.0  # of the weight of all matches: that cameras stand at one place, for each unit of the mean square by which
+)
+# what they see is apart, relative to its distance
 DOUBLINGS = 3  # paths of up to 2 ** 3 pairs
 CERTAIN = 3.0  # confidence above which a pair is as good as any
 SQUARINGS = 10  # of a matrix, until its largest eigenvalue is all that is left
@@ -59,20 +64,34 @@ def register(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor]:
 
 def pairwise(points: Tensor, matches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[B, S, S, 3, 3] and [B, S, S, 3]: the motion from the frame of one view to that of another, and its support
-    [B, S, S], 0 between a view and itself."""
+    [B, S, S], 0 between a view and itself.
+
+    That cameras stand where others do is believed as far as the places disagree, and depth with them.
+    """
     weights = matches.amax(dim=-1)
     shares = (matches / weights.clamp(min=TINY)[..., None]) ** SHARPNESS
     shares = shares / shares.sum(dim=-1, keepdim=True).clamp(min=TINY)
     there = shares @ points[:, None]  # [B, S, T, N, 3]
     here = points[:, :, None].expand_as(there)
-    away = torch.minimum(here.norm(dim=-1), there.norm(dim=-1)).clamp(min=NEAREST_M)
-    trusted = weights
+    reach = distance(there)
+    far = (distance(here) * reach).sqrt()  # how wrong a depth is grows with it
+    trusted, together = weights, torch.zeros_like(weights[..., :1])
     for _ in range(PAIR_STEPS):
-        rotation, shift = rigid(here, there, trusted)
-        apart = (moved(here, rotation, shift) - there).norm(dim=-1) / away
-        trusted = weights / (1 + (apart / OUTLIER).square()).square()
+        rotation, shift = rigid(here, there, trusted / far, together)
+        seen = moved(here, rotation, shift)
+        away = distance(seen)
+        along = ((away - reach) / torch.minimum(away, reach)).square()
+        across = 2 - 2 * (seen * there).sum(dim=-1) / (away * reach)
+        trusted = weights / (1 + across / ACROSS**2 + along / ALONG**2).square()
+        apart = ((seen - there).square().sum(dim=-1) / far.square() * trusted).sum(dim=-1, keepdim=True)
+        together = TOGETHER * apart / trusted.sum(dim=-1, keepdim=True).clamp(min=TINY)
     others = 1 - torch.eye(points.shape[1], dtype=points.dtype, device=points.device)
     return rotation, shift, trusted.sum(dim=-1) * others
+
+
+def distance(points: Tensor) -> Tensor:
+    """[...] of points [..., 3] from the camera."""
+    return points.norm(dim=-1).clamp(min=NEAREST_M)
 
 
 def moved(points: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:
@@ -80,8 +99,12 @@ def moved(points: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:
     return points @ rotation.transpose(-1, -2) + shift[..., None, :]
 
 
-def rigid(here: Tensor, there: Tensor, weights: Tensor) -> Motion:
-    """The motion that brings points `here` [..., N, 3] nearest to those `there`, by weighted squares."""
+def rigid(here: Tensor, there: Tensor, weights: Tensor, together: Tensor) -> Motion:
+    """The motion that brings points `here` [..., N, 3] nearest to those `there`, by weighted squares, and one camera
+    nearest to the other, which weighs `together` [..., 1] times as much as all points."""
+    cameras = torch.zeros_like(here[..., :1, :])
+    here, there = torch.cat([here, cameras], dim=-2), torch.cat([there, cameras], dim=-2)
+    weights = torch.cat([weights, together * weights.sum(dim=-1, keepdim=True)], dim=-1)
     shares = (weights / weights.sum(dim=-1, keepdim=True).clamp(min=TINY))[..., None]
     middle, target = (here * shares).sum(dim=-2), (there * shares).sum(dim=-2)
     products = ((there - target[..., None, :]) * shares).transpose(-1, -2) @ (here - middle[..., None, :])
