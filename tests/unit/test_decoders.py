@@ -15,7 +15,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from service.errors import InvalidInput, MalformedInput, PayloadTooLarge
 from service.media.audio import AudioStream, open_audio
 from service.media.decoders import Decoders
 from service.media.image import read_view
+from service.media.process import Descriptor, Process
 from service.web.form import _Window
 from tests import pictures, sounds
 
@@ -130,12 +132,19 @@ def test_a_file_that_crashes_every_decoder_is_refused_and_the_next_one_served(al
     assert samples(alone.open_audio(io.BytesIO(long), None, max_audio_s=600)).shape[0] == 1
 
 
-def test_a_picture_that_takes_too_much_memory_is_refused_by_the_limit() -> None:
-    large = pictures.encoded(pictures.grey(128, 6000, 6000).convert("RGBA"))  # 144 MB when it is decoded
+@pytest.mark.parametrize(
+    ("mode", "image_format", "options"),
+    [("RGBA", "PNG", {}), ("RGB", "JPEG", {"progressive": True}), ("RGB", "WEBP", {"lossless": True, "method": 0})],
+)
+def test_a_picture_that_takes_too_much_memory_is_refused_by_the_limit(
+    mode: str, image_format: str, options: dict[str, object]
+) -> None:
+    file = io.BytesIO()
+    pictures.grey(128, 6000, 6000).convert(mode).save(file, image_format, **options)  # 108 MB or more when decoded
     decoders = Decoders(1, 64 << 20, 30)
     try:
         with pytest.raises((PayloadTooLarge, MalformedInput)):
-            decoders.read_view(io.BytesIO(large), **VIEW)
+            decoders.read_view(file, **VIEW)
         assert decoders.read_view(io.BytesIO(pictures.encoded(pictures.grey())), **VIEW).original_size == (320, 240)
     finally:
         decoders.close()
@@ -178,6 +187,47 @@ def test_the_process_can_open_nothing(decoders: Decoders) -> None:
         assert {variable.partition(b"=")[0] for variable in environment if variable} <= {
             *(b"PYTHONPATH", b"OPENBLAS_NUM_THREADS", b"OMP_NUM_THREADS", b"LC_CTYPE")
         }
+
+
+CURIOUS = """
+import os, socket, sys
+from service.media import child
+
+ATTEMPTS = {
+    "file": lambda: os.open("/etc/passwd", os.O_RDONLY),
+    "new file": lambda: os.open("/tmp/left-behind", os.O_CREAT | os.O_WRONLY),
+    "socket": socket.socket,
+    "pair": socket.socketpair,
+}
+
+def look_around(self, opened, request):
+    outcomes = {}
+    for name, attempt in ATTEMPTS.items():
+        try:
+            outcomes[name] = str(attempt())
+        except OSError as exc:
+            outcomes[name] = exc.strerror
+    return {"outcomes": outcomes, "read": opened.file.read().decode()}, b""
+
+child.Child._view = look_around
+child.main(*map(int, sys.argv[1:]))
+"""
+
+
+def test_a_decoder_that_opens_what_a_file_names_gets_nothing_but_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([command[0], "-c", CURIOUS, *command[3:]], **options)
+
+    monkeypatch.setattr("service.media.process.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": begin}))
+    process = Process(1 << 28, 30)
+    try:
+        with Descriptor(io.BytesIO(b"a picture")) as (descriptor, offset, size):
+            request = {"do": "view", "id": 0, "offset": offset, "size": size}
+            answer, _ = process.call(request, descriptor)
+    finally:
+        process.close()
+    assert answer["read"] == "a picture"
+    assert set(answer["outcomes"].values()) == {"Too many open files"}
 
 
 LATE = """
