@@ -110,4 +110,8 @@ def _merge(centers: _Features) -> _Features:
 
 
 def _squared(a: _Features, b: _Features) -> _Features:
-    return np.asarray(np.einsum("ni,ni->n", a, a)[:, None] - 2 * a @ b.T + np.einsum("ni,ni->n", b, b))
+    distances = a @ b.T
+    distances *= -2
+    distances += np.einsum("ni,ni->n", a, a)[:, None]
+    distances += np.einsum("ni,ni->n", b, b)
+    return distances

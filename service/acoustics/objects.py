@@ -21,7 +21,7 @@ _LOW = 0.06  # of the diagonal: what ends this near to the floor, and hides it, 
 _OPEN = 0.7  # share of the floor below that must be seen for it to be free
 _VISIBLE = 0.4  # share of a footprint that must be seen from above for it to be that of one thing
 _SMALL = 0.1  # of the floor: no more is hidden under what is not seen from above
-_STRAY = 0.01  # share of an object's area that may lie beyond its box, at each face
+_ENDS = np.array([0.01, 0.99])  # so much of an object's area lies between the faces of its box
 _WHOLE = 0.6  # a view counts for a cell if it shows this share of what the best view of it shows
 _THIN = 0.003  # of the diagonal: what is thinner, a picture or a sheet, gets this thickness
 _ALIGNED = 0.4  # resultant of the fourfold angles above which an object has a direction of its own
@@ -85,7 +85,7 @@ def find_objects(samples: Samples, hull: Hull, values: Array, trust: Array, floo
     low, high = np.zeros((count, 3)), np.zeros((count, 3))
     for number in range(count):
         of_it = label == number
-        ends = [weighted_quantiles(along, area[of_it], (_STRAY, 1 - _STRAY)) for along in local[of_it].T]
+        ends = [weighted_quantiles(along, area[of_it], _ENDS) for along in local[of_it].T]
         low[number], high[number] = np.transpose(ends)
     padding = np.maximum(_THIN * hull.diagonal - (high - low), 0) / 2
     low, high = low - padding, high + padding

@@ -10,16 +10,20 @@ from service.acoustics.geometry import Array
 MAX_NOISE = 0.06  # of the depth, relative: beyond this, planes of a room cannot be told apart
 _BLURRED_STEPS = 3  # at most
 _SETTLED = 0.05  # of the slack: moving less is staying
+_MIDDLE = np.array([0.5, 0.5 + 1e-9])
 
 
-def outermost(along: Array, weights: Array, kernel: float, least: float) -> float | None:
-    """The greatest coordinate with the weight `least` or more within `kernel` of it; None if there is none."""
-    order = np.argsort(along)
-    values, mass = along[order], np.concatenate([[0], np.cumsum(weights[order])])
-    upper = np.searchsorted(values, values + kernel, side="right")
-    lower = np.searchsorted(values, values - kernel, side="left")
-    dense = np.flatnonzero(mass[upper] - mass[lower] >= least)
-    return float(values[dense[-1]]) if dense.size else None
+def outermost(along: Array, weights: Array, kernel: float, least: Sequence[float]) -> list[float | None]:
+    """The greatest coordinate with so much weight, or more, within `kernel` of it, for each of `least`; None where
+    there is none."""
+    order = along.argsort()
+    values, mass = along[order], np.empty(len(order) + 1)
+    mass[0] = 0
+    weights[order].cumsum(out=mass[1:])
+    near = mass[values.searchsorted(values + kernel, side="right")]
+    near -= mass[values.searchsorted(values - kernel)]
+    dense = ((near >= weight).nonzero()[0] for weight in least)
+    return [float(values[rows[-1]]) if rows.size else None for rows in dense]
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,16 @@ def settle(
 
 def weighted_median(values: Array, weights: Array) -> float:
     """The value that half of the weight lies below; half way to the next where the weight is split evenly."""
-    middle, above = weighted_quantiles(values, weights, (0.5, 0.5 + 1e-9))
+    middle, above = weighted_quantiles(values, weights, _MIDDLE)
     return (middle + above) / 2
 
 
-def weighted_quantiles(values: Array, weights: Array, shares: Sequence[float]) -> list[float]:
+def weighted_quantiles(values: Array, weights: Array, shares: Array) -> list[float]:
     """The values [N] below which lie the shares, each from 0 to 1, of the weight."""
     order = values.argsort()
     cumulative = weights[order].cumsum()
-    total = float(cumulative[-1])
-    return [float(values[order[cumulative.searchsorted(share * total)]]) for share in shares]
+    found: list[float] = values[order[cumulative.searchsorted(cumulative[-1] * shares)]].tolist()
+    return found
 
 
 def capped(areas: Array) -> Array:

@@ -100,22 +100,27 @@ def _surfaces(
     first = np.eye(areas.shape[1], dtype=bool)[areas.argmax(axis=1)]
     kept = shown | (areas > _LEAST_SHARE * surfaces.hull.sizes().sum()) | (first & (areas > 0))
     areas += np.where(first, np.where(kept, 0, areas).sum(axis=1, keepdims=True), 0)
-    hull, objects = surfaces.hull, surfaces.objects
+    coefficients = _planes(surfaces)
+    coefficients[:, 3] *= length
     found: list[Surface] = []
     index: dict[tuple[int, int], int] = {}
     for plane, material in np.argwhere(kept).tolist():
-        if plane < SIDES:
-            normal, offset = hull.normal(plane), hull.offset(plane)
-            kind = "floor" if plane == SIDES - 2 else "ceiling" if plane == SIDES - 1 else "wall"
-        else:
-            number, face = divmod(plane - SIDES, SIDES)
-            sign = 2 * (face % 2) - 1
-            normal = sign * objects.axes[number, face // 2]
-            offset, kind = sign * (objects.low, objects.high)[face % 2][number, face // 2], "object"
+        kind = "object" if plane >= SIDES else ("wall", "wall", "wall", "wall", "floor", "ceiling")[plane]
         index[plane, material] = len(found)
-        coefficients = np.append(normal, -offset * length).astype(np.float32)
-        found.append(Surface(material, coefficients, float(areas[plane, material] * length**2 * stretch), kind))
+        area = float(areas[plane, material] * length**2 * stretch)
+        found.append(Surface(material, coefficients[plane].astype(np.float32), area, kind))
     return tuple(found), index
+
+
+def _planes(surfaces: Surfaces) -> Array:
+    """[P, 4] of each plane: its normal into the air, and minus that times its points."""
+    hull, objects = surfaces.hull, surfaces.objects
+    sides = np.array([[*hull.normal(side), -hull.offset(side)] for side in range(SIDES)])
+    sign = np.tile([-1, 1], 3)
+    normals = sign[:, None] * np.repeat(objects.axes, 2, axis=1)
+    ends = np.stack([objects.low, objects.high], axis=2).reshape(-1, SIDES)
+    faces = np.concatenate([normals, -(sign * ends)[..., None]], axis=2)
+    return np.concatenate([sides, faces.reshape(-1, 4)])
 
 
 def _material(properties: Array, weights: Array, area: float) -> Material:

@@ -18,7 +18,7 @@ _LEAST_SHARE = 0.1  # of what faces one way must lie on a plane for it to be a s
 _LEAST_TOTAL = 0.01  # and of everything
 _WALL_SHARE = 0.3  # of what faces one way is on a wall, if something lies this many times as far from the cameras:
 _WINDOW_DEPTH = 2.5
-_STRAY = 0.05  # share of everything that may lie beyond an unseen side
+_ENDS = np.array([0.05, 0.95])  # so much of everything lies between unseen sides
 _ENOUGH = 800  # samples say where a side is,
 _PLENTY = 2_500  # and so many where nearly all of them end
 _ROUGHLY = 4  # one sample of so many says it well enough to tell the axes by
@@ -99,7 +99,7 @@ def _box(placed: _Placed, cameras: Cameras, noise: float) -> Hull:
     stands = cameras.centers @ axes.T
     stands_at = np.stack([stands.min(axis=0), stands.max(axis=0)])
     few = placed.every(1 + len(areas) // _PLENTY)
-    inner = np.transpose([weighted_quantiles(at, few.areas, (_STRAY, 1 - _STRAY)) for at in few.at])
+    inner = np.transpose([weighted_quantiles(at, few.areas, _ENDS) for at in few.at])
     span = np.stack([np.minimum(inner[0], stands_at[0]), np.maximum(inner[1], stands_at[1])])
     diagonal = max(float(np.linalg.norm(span[1] - span[0])), 1e-6)
     floor = MIN_TOLERANCE * diagonal
@@ -136,13 +136,13 @@ def _side(
     cameras are."""
     if along.size < 3:
         return None
-    kernel = max(2 * spread.noise * float(np.sort(reach)[reach.size // 2]), blur)
+    kernel = max(2 * spread.noise * float(np.partition(reach, reach.size // 2)[reach.size // 2]), blur)
     facing = float(areas.sum())
-    start = outermost(along, areas, kernel, max(_LEAST_SHARE * facing, _LEAST_TOTAL * total))
+    least = (max(_LEAST_SHARE * facing, _LEAST_TOTAL * total), _WALL_SHARE * facing)
+    start, wall = outermost(along, areas, kernel, least)
     if start is None:
         return None
     # What is seen through a window or a door is behind the wall that they are in.
-    wall = outermost(along, areas, kernel, _WALL_SHARE * facing)
     if wall is not None and start - stand > _WINDOW_DEPTH * max(wall - stand, blur):
         start = wall
     return settle(along, areas, reach, start, spread, 1.5 * blur)

@@ -16,7 +16,7 @@ def cloud(sigma: float, chance: np.random.Generator) -> tuple[np.ndarray, np.nda
 @pytest.mark.parametrize(("sigma", "error"), [(0, 1e-9), (0.02, 0.01), (0.05, 0.03)])
 def test_a_wall_is_found_behind_furniture_before_outliers(sigma: float, error: float) -> None:
     along, weights, reach = cloud(sigma, np.random.default_rng(3))
-    start = outermost(along, weights, 0.1, 0.1 * weights.sum())
+    (start,) = outermost(along, weights, 0.1, [0.1 * weights.sum()])
     assert start is not None
     offset, spread = settle(along, weights, reach, start, Spread(max(sigma, 0.002), 0.01), 0.2)
     assert offset == pytest.approx(4, abs=error)
@@ -31,7 +31,7 @@ def test_noise_is_never_taken_for_more_than_it_can_be() -> None:
 
 
 def test_nothing_is_outermost_where_nothing_is_dense() -> None:
-    assert outermost(np.arange(10.0), np.ones(10), 0.4, 2) is None
+    assert outermost(np.arange(10.0), np.ones(10), 0.4, [1, 2]) == [9, None]
 
 
 def test_nothing_near_leaves_the_plane_where_it_was() -> None:
