@@ -19,7 +19,7 @@ TOGETHER = (
 # what they see is apart, relative to its distance
 DOUBLINGS = 3  # paths of up to 2 ** 3 pairs
 CERTAIN = 3.0  # confidence above which a pair is as good as any
-SQUARINGS = 10  # of a matrix, until its largest eigenvalue is all that is left
+FOURTH_POWERS = 5  # of a matrix, until its largest eigenvalue is all that is left
 NEAREST_M = 0.1
 TINY = 1e-9
 TIE = 1e-3
@@ -102,46 +102,51 @@ def moved(points: Tensor, rotation: Tensor, shift: Tensor) -> Tensor:
 def rigid(here: Tensor, there: Tensor, weights: Tensor, together: Tensor) -> Motion:
     """The motion that brings points `here` [..., N, 3] nearest to those `there`, by weighted squares, and one camera
     nearest to the other, which weighs `together` [..., 1] times as much as all points."""
-    cameras = torch.zeros_like(here[..., :1, :])
-    here, there = torch.cat([here, cameras], dim=-2), torch.cat([there, cameras], dim=-2)
-    weights = torch.cat([weights, together * weights.sum(dim=-1, keepdim=True)], dim=-1)
-    shares = (weights / weights.sum(dim=-1, keepdim=True).clamp(min=TINY))[..., None]
+    total = (1 + together) * weights.sum(dim=-1, keepdim=True)
+    shares = (weights / total.clamp(min=TINY))[..., None]
+    # Cameras are at 0 and add to none of the sums.
     middle, target = (here * shares).sum(dim=-2), (there * shares).sum(dim=-2)
-    products = ((there - target[..., None, :]) * shares).transpose(-1, -2) @ (here - middle[..., None, :])
+    products = (there * shares).transpose(-1, -2) @ here - target[..., None] * middle[..., None, :]
     rotation = nearest_rotation(products)
     return rotation, target - (rotation @ middle[..., None])[..., 0]
 
 
-def nearest_rotation(products: Tensor) -> Tensor:
-    """[..., 3, 3] sums of there * here^T -> the rotation that fits them best: Horn's quaternion."""
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in products.unbind(-2))
-    trace = xx + yy + zz
+def turning(quaternion: Tensor) -> Tensor:
+    """w x y z [4] of length 1 -> its rotation [3, 3]. A quadratic form, also for what is of another length."""
+    w, x, y, z = quaternion
     rows = [
-        torch.stack([trace, zy - yz, xz - zx, yx - xy], dim=-1),
-        torch.stack([zy - yz, 2 * xx - trace, xy + yx, xz + zx], dim=-1),
-        torch.stack([xz - zx, xy + yx, 2 * yy - trace, yz + zy], dim=-1),
-        torch.stack([yx - xy, xz + zx, yz + zy, 2 * zz - trace], dim=-1),
+        torch.stack([w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)]),
+        torch.stack([2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)]),
+        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z]),
     ]
-    matrix = torch.stack(rows, dim=-2)
+    return torch.stack(rows)
+
+
+# [16, 9]: the same form as a table, from the products of all pairs of w x y z to all elements, by polarisation.
+TURNING = torch.stack([turning(a + b) - turning(a - b) for a in torch.eye(4) for b in torch.eye(4)]).flatten(1) / 4
+
+
+def nearest_rotation(products: Tensor) -> Tensor:
+    """[..., 3, 3] sums of there * here^T -> the rotation that fits them best: Horn's quaternion, the axis that the
+    largest eigenvalue of his matrix belongs to."""
+    table = TURNING.to(products)
+    matrix = (products.flatten(-2) @ table.T).unflatten(-1, (4, 4))
     matrix = matrix / norm(matrix) + torch.eye(4, dtype=matrix.dtype, device=matrix.device)
-    for _ in range(SQUARINGS):
-        matrix = matrix @ matrix
+    for _ in range(FOURTH_POWERS):
+        square = matrix @ matrix
+        matrix = square @ square
         matrix = matrix / norm(matrix)
     # Of the projection on one axis, every column is that axis; the longest says it best.
     longest = matrix.diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
-    w, x, y, z = matrix.gather(-1, longest[..., None, None].expand(*longest.shape, 4, 1))[..., 0].unbind(-1)
-    scale = 2 / (w * w + x * x + y * y + z * z)
-    rotation = [
-        *(1 - scale * (y * y + z * z), scale * (x * y - w * z), scale * (x * z + w * y)),
-        *(scale * (x * y + w * z), 1 - scale * (x * x + z * z), scale * (y * z - w * x)),
-        *(scale * (x * z - w * y), scale * (y * z + w * x), 1 - scale * (x * x + y * y)),
-    ]
-    return torch.stack(rotation, dim=-1).unflatten(-1, (3, 3))
+    quaternion = matrix.gather(-1, longest[..., None, None].expand(*longest.shape, 4, 1))
+    quaternion = quaternion / norm(quaternion)
+    pairs = (quaternion @ quaternion.transpose(-1, -2)).flatten(-2)
+    return (pairs @ table).unflatten(-1, (3, 3))
 
 
 def norm(matrix: Tensor) -> Tensor:
-    """Of matrices [..., n, n], [..., 1, 1]."""
-    return matrix.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp(min=TINY)
+    """Of matrices [..., n, m], [..., 1, 1]."""
+    return torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True).clamp(min=TINY)
 
 
 def widest(support: Tensor) -> Tensor:
