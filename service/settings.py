@@ -114,8 +114,8 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         60.0,
         gt=0,
-        description="A body that takes longer to arrive is refused with 408; an answer that a client takes nothing of "
-        "for longer is given up.",
+        description="A body that takes longer to arrive is refused with 408; a client that takes next to nothing of "
+        "its answer for longer is cut off.",
     )
     stream_idle_s: float = Field(30.0, gt=0, description="A stream whose client is silent for longer is closed.")
     max_streams: int = Field(64, ge=1, description="Streams that may be open at once; then 503.")

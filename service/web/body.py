@@ -1,4 +1,4 @@
-"""Bodies: bounded in bytes and in time while they are read or taken, and spooled to disk when they are large."""
+"""Bodies: bounded in bytes and in time while they arrive, and spooled to disk when they are large."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,10 +37,7 @@ async def within(deadline: float, detail: str) -> AsyncIterator[None]:
 
 
 class BodyLimit:
-    """Refuses a body by its Content-Length before reading any of it, then by what has really come, then by time.
-
-    A client that takes nothing of its answer for as long is given up as one that has gone: what waits for it is freed.
-    """
+    """Refuses a body by its Content-Length before reading any of it, then by what has really come, then by time."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
         self.app = app
@@ -70,14 +67,7 @@ class BodyLimit:
             complete = not message.get("more_body", False)
             return message
 
-        async def patient(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self.timeout_s):
-                    await send(message)
-            except TimeoutError:
-                raise ClientDisconnect from None
-
-        await self.app(scope, limited, patient)
+        await self.app(scope, limited, send)
 
     def _check(self, size: int) -> None:
         if size > self.max_bytes:

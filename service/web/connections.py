@@ -1,9 +1,10 @@
 """Connections: what a client can make the server hold before there is a request at all is bounded in bytes and time.
 
 uvicorn waits for the head of a request for ever, and llhttp reads one of any size. From the first byte of a connection,
-or the end of an answer, to the end of the next head a client has `header_timeout_s`; bodies and answers have their own
-bounds in `service.web.body`. Where all connections are taken, the one that has been between requests for longest makes
-room: clients that say nothing keep nobody out.
+or the end of an answer, to the end of the next head a client has `header_timeout_s`; bodies have their own bound in
+`service.web.body`. A client that takes next to nothing of its answer in `body_timeout_s` is cut off, whether the answer
+is still being made or waits in full. Where all connections are taken, the one that has been between requests for
+longest makes room: clients that say nothing keep nobody out.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from uvicorn.server import ServerState
 from service.settings import Settings
 from service.web.problems import MEDIA_TYPE, problem
 from service.web.trace import request_id
+
+_LEAST_TAKEN_BYTES = 4096  # of what waits for a client, each time; all of it where less waits
 
 
 class Connection(HttpToolsProtocol):
@@ -37,6 +40,7 @@ class Connection(HttpToolsProtocol):
         self._listed_bytes = 0  # the same, as they were understood
         self.waits_since: float | None = None  # for the head of a request; None while one is being answered
         self._patience: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,6 +51,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -92,8 +97,19 @@ class Connection(HttpToolsProtocol):
         self._stop_waiting()
         self.transport.abort()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_watching()
+        if self.cycle is None or self.cycle.response_complete:  # else more is written, or that it is complete is told
+            self._watch()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._watch()
         if not self.transport.is_closing() and not self.pipeline and self.cycle.response_complete:
             self._wait()
 
@@ -107,6 +123,23 @@ class Connection(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+    def _watch(self) -> None:
+        """Sees that what waits for the client is taken."""
+        self._stop_watching()
+        if left := self.transport.get_write_buffer_size():
+            self._taking = self.loop.call_later(self.settings.body_timeout_s, self._check_taken, left)
+
+    def _check_taken(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() > max(0, left - _LEAST_TAKEN_BYTES):
+            self.transport.abort()  # closing it would wait for what is not taken
+        else:
+            self._watch()
+
+    def _stop_watching(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _list(self, size: int) -> None:
         self._listed_bytes += size

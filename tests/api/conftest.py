@@ -55,14 +55,20 @@ async def started(settings: Settings) -> tuple[Server, str]:
 
 
 @asynccontextmanager
-async def on_socket(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of it."""
+async def running(settings: Settings) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
+    """The server, and a client of it."""
     server, url = await started(settings)
     try:
         async with httpx.AsyncClient(base_url=url) as client:
-            yield client
+            yield server, client
     finally:
         await server.shutdown()
+
+
+@asynccontextmanager
+async def on_socket(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    async with running(settings) as (_, client):
+        yield client
 
 
 @pytest.fixture

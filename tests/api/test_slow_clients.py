@@ -1,6 +1,7 @@
 """Clients that say little, slowly, or far too much before there is a request: none of them holds the server up."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,8 @@ import httpx
 import pytest
 
 from service.settings import Settings
-from tests.api.conftest import on_socket
+from tests.api.conftest import on_socket, running
+from tests.until import until
 
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -122,3 +124,46 @@ async def test_a_refused_upload_that_goes_on_for_ever_is_cut_off(impatient: Sett
     async with on_socket(locked) as client, asyncio.timeout(30), socket_to(client) as (reader, writer):
         writer.write(b"POST /v1/tokenize HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nRIFF")
         assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+
+
+async def taken_by(connections: int, client: httpx.AsyncClient, request: bytes) -> list[socket.socket]:
+    """Sockets that have sent `request` and read nothing of what comes."""
+    loop, sockets = asyncio.get_running_loop(), []
+    for _ in range(connections):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (client.base_url.host, client.base_url.port))
+        await loop.sock_sendall(sock, request)
+        sockets.append(sock)
+    return sockets
+
+
+ASSET = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [ASSET + b"\r\n", ASSET + b"Connection: close\r\n\r\n", (ASSET + b"\r\n") * 3, LIVEZ * 10 + ASSET + b"\r\n"],
+    ids=["kept", "closed", "pipelined", "behind others"],
+)
+async def test_clients_that_take_nothing_of_their_answer_are_cut_off(impatient: Settings, request_: bytes) -> None:
+    few = impatient.model_copy(update={"body_timeout_s": 0.3, "header_timeout_s": 600.0, "max_connections": 20})
+    async with running(few) as (server, client), asyncio.timeout(60):
+        greedy = await taken_by(30, client, request_)
+        await until(lambda: not server.server_state.connections and not server.server_state.tasks)
+        assert (await client.get("/livez")).status_code == 200
+        for sock in greedy:
+            sock.close()
+
+
+async def test_a_slow_client_that_goes_on_taking_gets_all_of_its_answer(impatient: Settings) -> None:
+    slow = impatient.model_copy(update={"body_timeout_s": 0.5})
+    async with running(slow) as (_, client), asyncio.timeout(60):
+        (sock,) = await taken_by(1, client, ASSET + b"Connection: close\r\n\r\n")
+        loop, size = asyncio.get_running_loop(), 0
+        while chunk := await loop.sock_recv(sock, 1 << 14):
+            size += len(chunk)
+            await asyncio.sleep(0.01)  # a slow client is what is tested
+        sock.close()
+    assert size > 1_000_000

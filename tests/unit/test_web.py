@@ -1,6 +1,5 @@
 """The small parts of the web floor: negotiation, traces, ids, logs, close codes."""
 
-import asyncio
 import io
 import json
 import logging
@@ -8,14 +7,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from starlette.requests import ClientDisconnect
-from starlette.types import Message
 
 from service import errors
 from service.app import create_app
 from service.settings import Settings
 from service.web import problems
-from service.web.body import BodyLimit, Spool, stream
+from service.web.body import Spool
 from service.web.logs import JsonFormatter, TextFormatter, bound
 from service.web.negotiation import negotiate
 from service.web.trace import Trace, request_id
@@ -135,20 +132,6 @@ def test_every_outcome_is_rendered_with_its_own_slug_and_close_code() -> None:
         assert body.status == kind.status
         assert (body.detail == "why") == (kind.status != 500)
         assert 1007 <= problems.close_code(kind.status) <= 1013
-
-
-async def test_an_answer_that_its_client_does_not_take_is_given_up() -> None:
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b""}
-
-    async def stalled(message: Message) -> None:
-        if message["type"] == "http.response.body":
-            await asyncio.Event().wait()
-
-    limit = BodyLimit(stream(io.BytesIO(b"sound"), "audio/wav"), max_bytes=1, timeout_s=0.01)
-    async with asyncio.timeout(30):
-        with pytest.raises(ClientDisconnect):
-            await limit({"type": "http", "headers": [], "asgi": {"spec_version": "2.4"}}, receive, stalled)
 
 
 def test_the_document_knows_no_error_but_a_problem_and_shows_how_to_send_a_file() -> None:
