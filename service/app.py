@@ -21,7 +21,7 @@ from service.vectors import auto as vector_engines
 from service.web import docs, problems, system
 from service.web.access import REFUSALS, SECURITY, access
 from service.web.admission import Admission
-from service.web.body import BodyLimit
+from service.web.body import BodyLimit, Room
 from service.web.capability import Capability
 from service.web.deps import Runtime, served
 from service.web.disconnect import Disconnect
@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
             backend=backend,
             offload=offload,
             slow=slow,
+            room=Room(settings.max_spool_bytes),
             decoders=decoders,
             keys=Keys(settings.api_keys_file) if settings.api_keys_file else None,
             limits=Limits(),

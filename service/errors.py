@@ -22,6 +22,9 @@ ServiceError
 Knows nothing about HTTP beyond the number: `service.web.problems` renders these, once.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
@@ -149,3 +152,14 @@ class StorageFull(ServiceError):
     status = 507
     slug = "storage-full"
     title = "There is no room to store this"
+
+
+@contextmanager
+def on_disk() -> Iterator[None]:
+    """Raises StorageFull where the system says so of files for bodies."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("the disk for bodies is full") from exc
+        raise

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: int = Field(256 << 20, gt=0, description="Largest request body.")
+    max_spool_bytes: int = Field(
+        1 << 30,
+        gt=0,
+        description="All bodies together that are in memory or, above a megabyte, in the folder for temporary files; "
+        "then 503.",
+    )
     body_timeout_s: float = Field(
         60.0,
         gt=0,
@@ -146,6 +152,12 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(
         30.0, ge=0, description="How long requests and streams in flight may take after that."
     )
+
+    @model_validator(mode="after")
+    def _spool(self) -> Self:
+        if self.max_spool_bytes < self.max_body_bytes:
+            raise ValueError("max_spool_bytes has no room for a body of max_body_bytes")
+        return self
 
     @field_validator("vector_url", "otlp_endpoint")
     @classmethod

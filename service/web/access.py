@@ -7,14 +7,15 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
-from service.errors import Overloaded, RateLimited, Unauthorized
+from service.errors import Overloaded, RateLimited, StorageFull, Unauthorized
 from service.settings import Settings
 from service.web.deps import RuntimeDep
 from service.web.keys import Key, Keys
 from service.web.problems import responses
 
 REFUSALS = responses(
-    *(Unauthorized, HTTPStatus.FORBIDDEN, RateLimited, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Overloaded)
+    *(Unauthorized, HTTPStatus.FORBIDDEN, RateLimited, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    *(Overloaded, StorageFull),
 )
 SECURITY = {
     "apiKey": {

@@ -1,9 +1,10 @@
 """Bodies: bounded in bytes and in time while they arrive, and spooled to disk when they are large."""
 
 import asyncio
+import io
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import MalformedInput, PayloadTooLarge
+from service.errors import MalformedInput, Overloaded, PayloadTooLarge, on_disk
 
 SPOOL_BYTES = 1 << 20  # a body up to this size stays in memory
 _READ_BYTES = 1 << 16
@@ -75,26 +76,53 @@ class BodyLimit:
             raise HTTPException(PayloadTooLarge.status, f"The body is larger than {self.max_bytes} bytes.", _CLOSE)
 
 
-class Spool(SpooledTemporaryFile[bytes]):
-    """A file that may be closed while a thread still works with it, as happens where a client goes away.
+class Room:
+    """What all spooled files may take together, in memory and on disk. For several threads."""
 
-    The base class opens its file on disk in any method; closed in between, it would leave that one open.
+    def __init__(self, max_bytes: int) -> None:
+        self.used, self._max, self._lock = 0, max_bytes, threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Raises Overloaded where there is not so much room; gives it back where `size` is negative."""
+        with self._lock:
+            if size > 0 and self.used + size > self._max:
+                raise Overloaded("the bodies of other requests take all the room that there is for them")
+            self.used += size
+
+
+class Spool(SpooledTemporaryFile[bytes]):
+    """A file that may be closed while a thread still writes to it, as happens where a client goes away.
+
+    The base class opens its file on disk while it is written to; closed in between, it would leave that one open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
         super().__init__(max_size=SPOOL_BYTES)
-        self._lock = threading.RLock()
+        self._room, self._taken, self._lock = room, 0, threading.RLock()
 
-    def rollover(self) -> None:
-        """Raises ValueError if it is closed."""
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        """Raises Overloaded where others take all the room, StorageFull where the disk has none."""
         with self._lock:
-            if self.closed:
-                raise ValueError("the file is closed")
-            super().rollover()
+            end = self.tell() + memoryview(data).nbytes
+            self._room.take(more := max(0, end - self._taken))
+            self._taken += more
+            with on_disk():
+                written = super().write(data)
+                self.flush()  # else it may be told to who reads
+                return written
+
+    def fileno(self) -> int:
+        """Raises UnsupportedOperation for what is in memory, which need not go to disk to be handed over."""
+        if isinstance(self._file, io.BytesIO):
+            raise io.UnsupportedOperation("the file is in memory")
+        return super().fileno()
 
     def close(self) -> None:
         with self._lock:
-            super().close()
+            if not self.closed:
+                self._room.take(-self._taken)
+            with suppress(OSError):  # of what was still to be written, and is not wanted any more
+                super().close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -110,8 +138,11 @@ class Upload:
 
 
 async def upload(request: Request) -> AsyncIterator[Upload]:
-    """Dependency: the raw body in a file that lives as long as the request. Raises MalformedInput if it is empty."""
-    with Spool() as file:
+    """Dependency: the raw body in a file that lives as long as the request.
+
+    Raises MalformedInput if it is empty, and Overloaded or StorageFull where there is no room for it.
+    """
+    with Spool(request.app.state.runtime.room) as file:
         size, pending = 0, bytearray()
         async for chunk in request.stream():
             size += len(chunk)
@@ -131,9 +162,9 @@ async def upload(request: Request) -> AsyncIterator[Upload]:
         yield found
 
 
-async def scratch() -> AsyncIterator[BinaryIO]:
+async def scratch(request: Request) -> AsyncIterator[BinaryIO]:
     """Dependency: a file to write a large answer into; it lives until the answer is sent."""
-    with Spool() as file:
+    with Spool(request.app.state.runtime.room) as file:
         yield cast(BinaryIO, file)
 
 

@@ -15,7 +15,7 @@ from service.offload import Offload
 from service.settings import Settings
 from service.vectors.store import Store
 from service.web.admission import Admission
-from service.web.body import Upload, scratch, upload
+from service.web.body import Room, Upload, scratch, upload
 from service.web.capability import Capability
 from service.web.estimate import nominal_s
 from service.web.keys import Keys
@@ -32,6 +32,7 @@ class Runtime:
     backend: Backend
     offload: Offload
     slow: Offload
+    room: Room  # for bodies that have to wait
     decoders: Decoders
     keys: Keys | None  # None: none are asked for
     limits: Limits

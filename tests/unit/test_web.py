@@ -1,10 +1,7 @@
 """The small parts of the web floor: negotiation, traces, ids, logs, close codes."""
 
-import io
 import json
 import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +9,6 @@ from service import errors
 from service.app import create_app
 from service.settings import Settings
 from service.web import problems
-from service.web.body import Spool
 from service.web.logs import JsonFormatter, TextFormatter, bound
 from service.web.negotiation import negotiate
 from service.web.trace import Trace, request_id
@@ -47,38 +43,6 @@ def test_an_unsafe_request_id_is_replaced(proposed: str | None) -> None:
     made = request_id(proposed)
     assert made != proposed
     assert made != request_id(proposed)
-
-
-def test_a_body_that_was_closed_opens_no_file_for_a_thread_that_still_wants_it() -> None:
-    body = Spool()
-    body.write(b"sound")
-    body.close()
-    with pytest.raises(ValueError, match="closed"):
-        body.fileno()
-    assert body.closed
-
-
-def test_a_body_that_is_closed_meanwhile_is_closed_after_it_went_to_disk() -> None:
-    body, opening, closes = Spool(), threading.Event(), threading.Event()
-
-    class Slow(io.BytesIO):
-        def getvalue(self) -> bytes:
-            opening.set()
-            assert not closes.wait(0.1)  # the other thread has to wait
-            return super().getvalue()
-
-    body._file = Slow(b"sound")  # type: ignore[attr-defined]  # where the base class keeps what it copies
-
-    def close() -> None:
-        opening.wait()
-        body.close()
-        closes.set()
-
-    with ThreadPoolExecutor(1) as threads:
-        closing = threads.submit(close)
-        body.fileno()
-        closing.result()
-    assert body.closed
 
 
 def test_a_stage_that_several_tasks_are_in_at_once_is_counted_once() -> None:

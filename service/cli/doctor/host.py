@@ -14,13 +14,12 @@ from service.settings import Settings
 _GIB = 1 << 30
 _NEEDED_BYTES = 2 * _GIB  # the process with the models that ship, and a few requests
 _STORE_BYTES = _GIB
-_BODIES = 4  # of the largest size, spooled at the same time
 _OPEN_FILES = 4096
 
 
 def check(settings: Settings) -> Iterator[Finding]:
     yield _memory()
-    yield _disk("temporary files", Path(tempfile.gettempdir()), _BODIES * settings.max_body_bytes, "TMPDIR")
+    yield _disk("temporary files", Path(tempfile.gettempdir()), settings.max_spool_bytes, "TMPDIR")
     if not settings.vector_url:
         yield _disk("vector store", settings.vector_store, _STORE_BYTES, "AURICLE_VECTOR_STORE")
     yield _port(settings)

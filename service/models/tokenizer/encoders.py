@@ -1,6 +1,7 @@
 """Answers as bytes: tokens in four forms, and mel as npz."""
 
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import on_disk
 from service.models.tokenizer import container
 from service.models.tokenizer.forms import fields, to_tensors
 from service.models.tokenizer.schemas import IdOptions
@@ -54,8 +56,10 @@ class MelWriter:
 
     def __init__(self, file: BinaryIO, channels: int, num_frames: int, n_mels: int) -> None:
         self._file, self._position = file, 0
-        with tempfile.TemporaryFile() as scratch:  # the mapping keeps it alive
-            self._mel = np.memmap(scratch, np.float32, "w+", shape=(channels, num_frames, n_mels))
+        with tempfile.TemporaryFile() as scratch, on_disk():  # the mapping keeps it alive
+            # all of it now: a mapping finds out by a fatal signal that there is no room
+            os.posix_fallocate(scratch.fileno(), 0, 4 * channels * num_frames * n_mels)
+            self._mel = np.memmap(scratch, np.float32, "r+", shape=(channels, num_frames, n_mels))
 
     def write(self, mel: NDArray[np.float32]) -> None:
         """mel [C, t, n_mels], the next frames of every channel."""
