@@ -5,6 +5,7 @@ import gc
 import logging
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -63,6 +64,10 @@ class Server(uvicorn.Server):
         return runtime
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.is_ssl:
+            loop: Any = asyncio.get_running_loop()
+            # uvicorn leaves a client a minute to begin; until then it is no connection that could be counted
+            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=self._settings.header_timeout_s)
         await super().startup(sockets)
         if not self.started:
             return

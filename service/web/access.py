@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -32,6 +33,7 @@ async def access(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterat
     Raises Unauthorized, RateLimited, Overloaded, and 403 for a web page that may not call the service.
     """
     if runtime.keys is None:
+        check_host(connection, runtime.settings)
         check_origin(connection, runtime.settings)
         runtime.admission.check(None)
         yield
@@ -55,6 +57,22 @@ def identify(connection: HTTPConnection, keys: Keys) -> Key:
     if key is None:
         raise Unauthorized("this API key is not known here, or not any more")
     return key
+
+
+def check_host(connection: HTTPConnection, settings: Settings) -> None:
+    """Raises 403 for a name from the Internet, where only this machine is to reach the service and no key is asked for.
+
+    A page may have its own name lead to 127.0.0.1 and is then at home here (DNS rebinding). A name without a dot is of
+    the local network, and an address has none.
+    """
+    name = connection.url.hostname or ""
+    if settings.allow_anonymous or "." not in name or name.endswith(".localhost") or name == settings.host:
+        return
+    try:
+        ip_address(name)
+    except ValueError:
+        detail = f"{name} is no name of this service: ask for API keys, or set AURICLE_ALLOW_ANONYMOUS=true."
+        raise HTTPException(403, detail) from None
 
 
 def check_origin(connection: HTTPConnection, settings: Settings) -> None:

@@ -3,7 +3,8 @@
 The queue is bounded by the estimated seconds that the whole service needs for what it has let in. An estimate is a
 nominal cost, which the size of a request tells, times what its kind turned out to cost on this machine. That is
 measured by virtual time, as in weighted fair queueing: while n requests are worked on, each is charged 1/n of the time,
-so the charges of all add up to the time that has passed, however many ran side by side.
+so the charges of all add up to the time that has passed, however many ran side by side. A file may claim what it likes
+in its header: one request moves the factor of its kind by a third at most.
 
 Every key may have up to `_SHARE` times the room that is left (dynamic thresholds, Choudhury and Hahne 1998): one alone
 gets two thirds of the queue, two get two fifths each, and there is always room for one that has asked for nothing yet.
@@ -22,7 +23,7 @@ Report = Callable[[float, float], None]  # seconds of work that is let in, and t
 _SHARE = 2.0
 _LARGEST = 0.25  # of the bound: long requests are worked on in windows, between which others pass
 _MEMORY = 0.95  # a request weighs so much less with each of its kind that follows
-_PRIOR_S = 0.1  # of nominal cost that a kind is believed to have cost just that, before any has been measured
+_LEAST, _MOST = 0.25, 4.0  # of what was expected, or is usual, that one request is believed to cost
 _MAX_RETRY_S = 30
 
 
@@ -85,15 +86,14 @@ class Admission:
 
 
 class _Cost:
-    """How many times its nominal cost a kind of request costs, of late."""
+    """How many times its nominal cost a kind of request costs, of late: a geometric mean, by nominal cost."""
 
     def __init__(self) -> None:
-        self._charged_s = self._nominal_s = _PRIOR_S
-
-    @property
-    def factor(self) -> float:
-        return self._charged_s / self._nominal_s
+        self.factor, self._usual_s = 1.0, 0.0
 
     def learn(self, charged_s: float, nominal_s: float) -> None:
-        self._charged_s = _MEMORY * self._charged_s + charged_s
-        self._nominal_s = _MEMORY * self._nominal_s + nominal_s
+        self._usual_s = self._usual_s or nominal_s
+        share = min(nominal_s / self._usual_s, _MOST)
+        self._usual_s *= 1 + (1 - _MEMORY) * (share - 1)
+        surprise = charged_s / (self.factor * nominal_s)
+        self.factor *= min(max(surprise, _LEAST), _MOST) ** ((1 - _MEMORY) * share)

@@ -56,7 +56,8 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 async def _work(connection: HTTPConnection, runtime: RuntimeDep) -> AsyncIterator[Work]:
     """Admits the request until it is worked out: neither its upload nor its answer holds a place. Raises Overloaded."""
     kind = getattr(connection.scope.get("route"), "path", "")
-    cost_s = nominal_s(getattr(connection.state, "upload", None))
+    longest_s = max(runtime.settings.max_audio_s, runtime.settings.max_embedding_audio_s)
+    cost_s = nominal_s(getattr(connection.state, "upload", None), longest_s)
     with (
         runtime.admission.admit(kind, cost_s, connection.scope.get("auricle.key")),
         runtime.offload.admit() as offload,

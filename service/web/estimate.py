@@ -16,8 +16,8 @@ _BYTES_PER_MEGAPIXEL = 250_000  # of a JPEG from a phone
 _BYTES_PER_TOKEN = 4
 
 
-def nominal_s(upload: Upload | None) -> float:
-    """Seconds; a request without a body costs next to nothing."""
+def nominal_s(upload: Upload | None, longest_s: float) -> float:
+    """Seconds; a request without a body costs next to nothing. `longest_s`: of audio that is accepted."""
     if upload is None:
         return _PER_REQUEST_S
     media_type = upload.content_type.partition(";")[0].strip().lower()
@@ -25,19 +25,21 @@ def nominal_s(upload: Upload | None) -> float:
         return _PER_REQUEST_S + _PER_MEGAPIXEL_S * upload.size / _BYTES_PER_MEGAPIXEL
     if media_type == "application/json" or media_type.startswith("text/"):
         return _PER_REQUEST_S + _PER_TOKEN_S * upload.size / _BYTES_PER_TOKEN
-    return _PER_REQUEST_S + _PER_AUDIO_S * audio_s(upload)
+    return _PER_REQUEST_S + _PER_AUDIO_S * min(audio_s(upload), longest_s)
 
 
 def audio_s(upload: Upload) -> float:
-    """The length of a recording: exact for WAV and FLAC by their headers, else what is usual for so many bytes."""
-    head = upload.file.read(32)
+    """The length of a recording: exact for WAV and FLAC by what decoders read, else what is usual for so many bytes."""
+    if upload.content_type.lower().startswith(("audio/l16", "audio/pcm")):
+        return upload.size / _PCM_BYTES_PER_S
+    head = upload.file.read(36)
     upload.file.seek(0)
     if head[:4] == b"RIFF" and head[12:16] == b"fmt ":
-        return upload.size / max(int.from_bytes(head[28:32], "little"), _COMPRESSED_BYTES_PER_S)
+        rate, frame = int.from_bytes(head[24:28], "little"), int.from_bytes(head[32:34], "little")
+        return upload.size / max(rate * frame, _COMPRESSED_BYTES_PER_S)
     if head[:4] == b"fLaC" and len(head) >= 26:
         packed = int.from_bytes(head[18:26])  # sample rate: 20 bits, channels: 3, sample size: 5, samples: 36
         rate, samples = packed >> 44, packed & ((1 << 36) - 1)
         if rate and samples:
             return samples / rate
-    raw = upload.content_type.lower().startswith(("audio/l16", "audio/pcm"))
-    return upload.size / (_PCM_BYTES_PER_S if raw else _COMPRESSED_BYTES_PER_S)
+    return upload.size / _COMPRESSED_BYTES_PER_S

@@ -45,14 +45,22 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same in a line: `10:31:07 info auricle.request: request request_id=... status=200`."""
+    """The same in a line: `10:31:07 info auricle.request: request request_id=... status=200`.
+
+    A client chooses parts of it, such as the path: what is no printable character is escaped, else it could forge
+    lines, or control the terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         fields = {**_bound.get(), **getattr(record, "fields", {})}
         values = "".join(f" {name}={value}" for name, value in fields.items())
-        line = f"{time} {record.levelname.lower()} {record.name}: {record.getMessage()}{values}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = _printable(f"{time} {record.levelname.lower()} {record.name}: {record.getMessage()}{values}")
+        if not record.exc_info:
+            return line
+        # indented, so that no line of an error's text looks like a record
+        traceback = self.formatException(record.exc_info).split("\n")
+        return "\n  ".join([line, *map(_printable, traceback)])
 
 
 def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
@@ -64,3 +72,10 @@ def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
     logging.captureWarnings(True)
     # what it says of WebSockets has whole addresses, query and all; the rest is said by us
     logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+def _printable(text: str) -> str:
+    """Other characters as Python writes them: `\\n`, `\\x1b`, `\\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

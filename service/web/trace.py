@@ -78,9 +78,14 @@ class Trace:
         return ", ".join(f"{name};dur={max(seconds, 0) * 1000:.1f}" for name, seconds in stages.items())
 
     def end_stages(self) -> None:
-        """Ends the span of each stage where its last part ended; `busy_ms` is what it did not wait."""
-        for name, span in self._spans.items():
-            span.end({"auricle.stage.busy_ms": round(max(self.stages[name], 0) * 1000, 3)})
+        """Ends the span of each stage where its last part ended; `busy_ms` is what it did not wait.
+
+        A thread may be at work still for a request that was given up: its stage has taken no time yet, or it begins
+        another one meanwhile.
+        """
+        for name, span in self._spans.copy().items():
+            busy_s = max(self.stages.get(name, 0.0), 0.0)
+            span.end({"auricle.stage.busy_ms": round(busy_s * 1000, 3)})
 
     def _add(self, name: str, seconds: float) -> None:
         self.stages[name] = self.stages.get(name, 0.0) + seconds

@@ -163,6 +163,26 @@ async def test_pages_of_other_sites_may_not_act_for_who_has_them_open(repository
     assert "access-control-allow-origin" not in refused.headers
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *[("evil.example:8080", 403), ("127.0.0.1.evil.example", 403), ("evil.example.", 403)],
+        *[
+            ("localhost:8080", 200),
+            ("127.0.0.1", 200),
+            ("[::1]:8080", 200),
+            ("gateway:8080", 200),
+            ("a.localhost", 200),
+        ],
+    ],
+)
+async def test_a_page_whose_name_was_made_to_lead_here_is_refused(repository: Path, host: str, status: int) -> None:
+    anonymous = Settings(port=0, model_repository=repository, allow_anonymous=True)
+    for settings, expected in ((Settings(port=0, model_repository=repository), status), (anonymous, 200)):
+        async with in_memory(create_app(settings)) as client:
+            assert (await client.get("/v1/collections", headers={"Host": host})).status_code == expected
+
+
 @pytest.mark.parametrize("origins", ["app.example", "https://app.example/page", "ftp"])
 def test_origins_are_origins(origins: str) -> None:
     with pytest.raises(ValueError, match="origin of a page"):

@@ -1,5 +1,6 @@
 """HTTPS, with a certificate made here."""
 
+import asyncio
 import logging
 import shutil
 import ssl
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from service.cli.serve import exposure
 from service.cli.server import Server
 from service.settings import Settings
+from tests.api.conftest import running
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,16 @@ async def test_the_gateway_speaks_https(
     finally:
         await server.shutdown()
     assert f"https://{address}" in caplog.text
+
+
+async def test_a_client_that_never_begins_is_left(repository: Path, certificate: tuple[Path, Path]) -> None:
+    chain, key = certificate
+    settings = Settings(port=0, model_repository=repository, tls_certificate=chain, tls_key=key, header_timeout_s=0.3)
+    async with running(settings) as (server, _), asyncio.timeout(30):
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()
 
 
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

@@ -84,6 +84,35 @@ def test_what_requests_cost_is_learned_however_many_run_at_once(
         assert fill(admission, stack, None, 0.1) == pytest.approx(200, rel=0.02)
 
 
+@pytest.mark.parametrize(("nominal_s", "seconds"), [(100.0, 0.05), (0.002, 50.0)], ids=["boasts", "hides"])
+def test_a_request_that_lies_about_its_size_changes_little(
+    admission: Admission, clock: Clock, nominal_s: float, seconds: float
+) -> None:
+    def works(nominal_s: float, seconds: float) -> None:
+        with admission.admit("route", nominal_s, None):
+            clock.now += seconds
+
+    for _ in range(200):
+        works(0.1, 0.1)
+    works(nominal_s, seconds)
+    with admission.admit("route", 0.1, None):
+        assert 0.07 < admission.work < 0.14
+    for _ in range(100):
+        works(0.1, 0.1)
+    with admission.admit("route", 0.1, None):
+        assert admission.work == pytest.approx(0.1, rel=0.05)
+
+
+def test_large_requests_say_more_of_the_cost_than_small_ones(admission: Admission, clock: Clock) -> None:
+    """A hundredth of a second for each, and a second a second."""
+    for _ in range(300):
+        for nominal_s in (0.002, 0.002, 0.5):
+            with admission.admit("route", nominal_s, None):
+                clock.now += nominal_s + 0.01
+    with admission.admit("route", 0.5, None):
+        assert admission.work == pytest.approx(0.51, rel=0.15)
+
+
 def test_kinds_are_told_apart(admission: Admission, clock: Clock) -> None:
     for _ in range(200):
         for kind, seconds in (("fast", 0.01), ("slow", 0.5)):
