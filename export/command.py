@@ -54,7 +54,7 @@ def export(
         str | None, typer.Option(help="A CLAP checkpoint for the embedders: a hub id (owner/name) or a folder.")
     ] = None,
     missing: Annotated[
-        bool, typer.Option("--missing", help="Leave out what is there already, of the same weights.")
+        bool, typer.Option("--missing", help="Leave out what is there already, of the same weights and code.")
     ] = False,
 ) -> None:
     """Write models into a repository, each proven against PyTorch and its config.pbtxt first, or not written.
@@ -78,7 +78,7 @@ def export(
         else:
             chosen = _choose(models or [], preset, load_weights(checkpoint) if checkpoint else None)
         if missing:
-            chosen = [job for job in chosen if not published(job[0].model, out, FORMATS[format_name.value], job[1])]
+            chosen = [job for job in chosen if not published(job[0], out, FORMATS[format_name.value], job[1])]
         with Progress(*columns, console=CONSOLE, transient=True) as progress:
             task = progress.add_task("", total=len(chosen))
             for entry, weights, shipped in chosen:

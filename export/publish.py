@@ -1,5 +1,7 @@
 """One model from its weights to a proven file in a repository. A proof that fails leaves everything as it was."""
 
+import hashlib
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ from export.weights import Weights
 
 REVIEWED = Path(__file__).resolve().parents[1] / "model_repository"
 VERSION = "1"
+BUILT_BY = ".built-by"  # behind the name of a graph's file: which code it is of
 TRACED_AT = (2, 3)  # batch, steps
 
 FormatName = Literal["onnx", "torchscript"]
@@ -83,6 +86,7 @@ def publish(
         measures = prove(reference, config, served.Runner(path, config), precision)
 
         report("writing")
+        (staging / (served.FILENAME + BUILT_BY)).write_text(code_digest(entry), encoding="utf-8")
         files = sorted(staging.iterdir(), reverse=True)  # what a file refers to before the file
         _write(staging, reference.files | configs, folder)
         (folder / VERSION).mkdir(exist_ok=True)
@@ -91,15 +95,26 @@ def publish(
     return measures
 
 
-def published(model: str, out: Path, served: Format, weights: Weights) -> bool:
-    """Whether `<out>/<model>/` has been written from `weights` before."""
-    folder = out / model
+def published(entry: Entry, out: Path, served: Format, weights: Weights) -> bool:
+    """Whether `<out>/<model>/` has been written from `weights` before, by this very code."""
+    folder = out / entry.model
     try:
         text = (folder / served.CONFIG).read_text(encoding="utf-8")
+        built_by = (folder / VERSION / (served.FILENAME + BUILT_BY)).read_text(encoding="utf-8")
     except OSError:
         return False
     written = parameters(parse_config(text)).get("weights_digest")
-    return (folder / VERSION / served.FILENAME).exists() and written == weights.digest
+    return (folder / VERSION / served.FILENAME).exists() and (written, built_by) == (weights.digest, code_digest(entry))
+
+
+def code_digest(entry: Entry) -> str:
+    """Of all that a graph follows from but its weights: the system's package, what all systems share, and PyTorch."""
+    system = Path(inspect.getfile(entry.module)).parent
+    sources = sorted({*system.rglob("*.py"), *Path(__file__).parent.glob("*.py")})
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @torch.no_grad()

@@ -71,7 +71,9 @@ def test_what_cannot_be_exported_is_explained_with_exit_code_1(exported: Exporte
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_already_of_the_same_weights_may_be_left_out(exported: Exported, tmp_path: Path) -> None:
+def test_what_is_there_already_of_the_same_weights_and_code_may_be_left_out(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = tmp_path / "mine.safetensors"
     save_weights(checkpoint, exported.weights["vocoder"].state, CONFIGS["vocoder"])
     out = tmp_path / "repository"
@@ -81,4 +83,6 @@ def test_what_is_there_already_of_the_same_weights_may_be_left_out(exported: Exp
     assert "proven" not in _run(*again).output
     assert (out / "vocoder" / "1" / "model.onnx").stat() == written
     (out / "vocoder" / "1" / "model.onnx").unlink()
+    assert "proven vocoder" in _run(*again).output
+    monkeypatch.setattr("export.publish.torch.__version__", "of tomorrow")
     assert "proven vocoder" in _run(*again).output
