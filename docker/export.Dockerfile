@@ -1,5 +1,5 @@
 # Fills a model repository with the reference models, each proven first. `docker build -f docker/export.Dockerfile .`
-ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
 # builds of PyTorch without CUDA

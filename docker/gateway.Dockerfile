@@ -1,5 +1,5 @@
 # The gateway: HTTP in front, models inside the process or on Triton. `docker build -f docker/gateway.Dockerfile .`
-ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
+ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
 # builds of PyTorch without CUDA

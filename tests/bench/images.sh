@@ -9,12 +9,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=${WORK:-/var/tmp/auricle-images}
-base=docker.io/library/python:3.11-slim-bookworm
+base=localhost/python:3.11-slim-bookworm
 mkdir -p "$work/tmp" "$work/pip" "$work/models" "$work/keys" "$work/vectors"
 export TMPDIR=$work/tmp CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_REGISTRIES_CONF=$work/registries.conf
 printf '{"default":[{"type":"insecureAcceptAnything"}]}' >"$work/policy.json"
 printf '[storage]\ndriver="vfs"\nrunroot="%s/run"\ngraphroot="%s/graph"\n' "$work" "$work" >"$work/storage.conf"
-printf 'unqualified-search-registries=["docker.io"]\n' >"$work/registries.conf"
+: >"$work/registries.conf"
 
 if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
     mmdebstrap --mode=root --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/base.tar"
@@ -28,6 +28,7 @@ if ! buildah inspect --type image "$base" >/dev/null 2>&1; then
 fi
 
 options=(--isolation chroot --pull-never --format docker --signature-policy "$work/policy.json")
+options+=(--build-arg "PYTHON=$base")
 options+=(--volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro)
 [ -n "${WHEELS:-}" ] && options+=(--volume "$WHEELS:/wheels:ro" --build-arg "TORCH_INDEX=file:///wheels")
 for image in gateway export; do

@@ -52,7 +52,7 @@ class Gateway:
         """`keys` is the service that makes the API key of this gateway."""
         moved = {"AURICLE_API_KEYS_FILE": str(work / "keys.json"), "AURICLE_VECTOR_STORE": str(work / "vectors")}
         elsewhere = moved | {"AURICLE_PORT": "0", "AURICLE_VECTOR_URL": ""} | settings
-        given = {name: value or "" for name, value in service["environment"].items()}
+        given = {name: value for name, value in service["environment"].items() if value is not None}  # None: unset
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", **given, **elsewhere}
         self.command = service["command"]
         self.keys = [*keys["entrypoint"][1:], "add", "operations"]

@@ -19,7 +19,7 @@ OURS = {"gateway", "gateway-cpu", "export", "keys"}
 
 
 def services(compose: Compose, *profiles: str) -> dict[str, Any]:
-    found: dict[str, Any] = compose(*profiles, GRAFANA_PASSWORD="x")["services"]
+    found: dict[str, Any] = compose(*profiles)["services"]
     return found
 
 
@@ -70,16 +70,39 @@ def test_images_are_pinned_to_a_version(compose: Compose) -> None:
         assert re.search(r":v?\d+\.\d+(\.\d+)?(-py3)?$", service["image"]), name
 
 
-def test_secrets_are_not_in_the_file(compose: Compose) -> None:
-    config = compose("observability", GRAFANA_PASSWORD="correct horse")
-    assert "correct horse" not in str(config)
-    assert config["services"]["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"].startswith("/run/secrets/")
+def test_a_secret_is_a_file_that_git_leaves_out(compose: Compose) -> None:
+    """Compose copies one of a variable into its container, and refuses to where that is read-only."""
+    config = compose("gpu", "cpu", "observability", "tools")
+    used = {mount["source"] for service in config["services"].values() for mount in service.get("secrets", [])}
+    assert used == {*config["secrets"]}
+    ignored = (DOCKER / ".gitignore").read_text().split()
+    for secret in config["secrets"].values():
+        assert f"/{Path(secret['file']).relative_to(DOCKER)}" in ignored
+    grafana = config["services"]["grafana"]
+    [mount] = grafana["secrets"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == f"/run/secrets/{mount['source']}"
+
+
+def test_grafana_reaches_prometheus_alone_and_prometheus_all_that_it_watches(compose: Compose) -> None:
+    everything = services(compose, "gpu", "cpu", "observability", "tools")
+    networks = {name: {*service.get("networks", {})} for name, service in everything.items()}
+    assert {name for name in networks if networks[name] & networks["grafana"]} == {"grafana", "prometheus"}
+    for name in ("gateway", "gateway-cpu", "triton", "milvus"):
+        assert networks[name] & networks["prometheus"], name
 
 
 def test_the_environment_is_what_the_gateway_reads(compose: Compose) -> None:
     for name in ("gateway", "gateway-cpu", "keys"):
         for variable in services(compose, "gpu", "cpu", "tools")[name]["environment"]:
             assert variable.removeprefix("AURICLE_").lower() in Settings.model_fields, variable
+
+
+def test_the_host_sets_limits_and_else_the_gateway_has_its_own(compose: Compose) -> None:
+    for name in ("gateway", "gateway-cpu"):
+        unset = {key for key, value in services(compose, "gpu", "cpu")[name]["environment"].items() if value is None}
+        assert {"AURICLE_MAX_QUEUE_S", "AURICLE_DEADLINE_S", "AURICLE_RATE_LIMIT"} <= unset
+        given = dict.fromkeys(unset, "1")
+        assert given.items() <= compose("gpu", "cpu", **given)["services"][name]["environment"].items()
 
 
 def test_a_server_has_longer_to_stop_than_it_gives_its_requests(compose: Compose) -> None:

@@ -66,6 +66,17 @@ def test_selectors_find_pods(manifests: list[Manifest]) -> None:
         assert selector.get("matchLabels", selector) in labels, manifest["metadata"]["name"]
 
 
+def test_what_the_gateway_asks_inside_lets_it_in(manifests: list[Manifest]) -> None:
+    policies = {m["metadata"]["name"]: m["spec"] for m in of_kind(manifests, "NetworkPolicy")}
+    inside = [rule for rule in policies["gateway"]["egress"] if "to" in rule]
+    assert len(inside) == 2
+    for rule in inside:
+        [asked] = rule["to"]
+        let_in = {"from": [{"podSelector": policies["gateway"]["podSelector"]}], "ports": rule["ports"]}
+        asked_pods = [policy for policy in policies.values() if policy["podSelector"] == asked["podSelector"]]
+        assert any(let_in in policy.get("ingress", []) for policy in asked_pods), asked
+
+
 def test_autoscalers_scale_what_there_is_by_what_is_measured(manifests: list[Manifest]) -> None:
     deployments = {manifest["metadata"]["name"] for manifest in of_kind(manifests, "Deployment")}
     rules = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text())["rules"]["custom"]

@@ -14,7 +14,7 @@ from tests.docker.processes import Gateway, Prometheus, Triton, metric_names
 
 DASHBOARD = DOCKER / "grafana" / "dashboards" / "auricle.json"
 PROVISIONING = DOCKER / "grafana" / "provisioning"
-VARIABLES = {"$__rate_interval": "30s", "$route": ".*", "$instance": ".*"}
+VARIABLES = {"$__rate_interval": "30s", "$route": "/v1/.*", "$instance": ".*"}
 NEEDS_A_GPU = re.compile("nv_gpu_")
 
 
@@ -67,6 +67,7 @@ def test_the_dashboard_chooses_among_gateways_and_routes(busy: Prometheus) -> No
     for variable in json.loads(DASHBOARD.read_text())["templating"]["list"]:
         metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()
         assert busy.answers(f"count by ({label}) ({metric})"), variable["name"]
+        assert variable["allValue"] == VARIABLES[f"${variable['name']}"]  # probes are no requests of users
 
 
 def test_grafana_finds_prometheus_and_the_dashboard() -> None:
