@@ -12,7 +12,7 @@ from export.vggt_audio.poses import decode_poses, matrices_to_quaternions, rays
 SHARPNESS = 2.0  # exponent of the probability of a match, where places are averaged
 PAIR_STEPS = 8  # of weighing outliers out
 ACROSS = 0.15  # angle between where two views see the same, in radians, that makes a match count a quarter,
-ALONG = 0.5  # and difference of distance, relative to it: depth is less sure than direction
+ALONG = 0.25  # and difference of distance, relative to it: depth is less sure than direction
 TOGETHER = (
     8.0  # of the weight of all matches: that cameras stand at one place, for each unit of the mean square by which
 )
