@@ -1,8 +1,9 @@
 """Decodes in a process of its own, for `service.media.decoders`: what crashes here, or grows, takes nothing with it.
 
-The process gets files as open descriptors and can open nothing itself, neither a file nor a socket: its limit of
-descriptors is zero but while it receives one. Its memory is bounded, and so is the time of a core that one file may
-take: beyond that the kernel ends it. It knows no settings, no keys and no environment.
+The process gets files as open descriptors. A decoder that opens what a file names, another file or a socket, gets
+nothing: the limit of descriptors is zero but while one is received. That is the soft limit, and code that took the
+process over could raise it again. Its memory is bounded, and so is the time of a core that one file may take: beyond
+that the kernel ends it. It knows no settings, no keys and no environment.
 
 A message is two lengths, JSON of the first, and bytes of the second; every request has one answer. Nothing is pickled:
 the service believes nothing from here but numbers and errors of its own taxonomy.

@@ -4,6 +4,7 @@ import array
 import io
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Process:
         self._wait_s = cpu_s + _PATIENCE_S
         self._lock = threading.Lock()
         self._forgotten: deque[int] = deque()
+        self._owed = 0  # answers that nobody waited for: to what was forgotten
         self._socket, theirs = socket.socketpair()
         self._socket.settimeout(self._wait_s)
         command = [sys.executable, "-m", "service.media.child", *map(str, (theirs.fileno(), memory_bytes, cpu_s))]
@@ -70,7 +72,10 @@ class Process:
         return answer, payload
 
     def forget(self, number: int) -> None:
-        """Closes a file, at once or when the request ends that the process is at. Never waits, and never raises."""
+        """Closes a file, at once or when the request ends that the process is at. Never waits, and never raises.
+
+        A process that takes no more messages, as it was stopped, is told after the next request.
+        """
         self._forgotten.append(number)
         self._tidy()
 
@@ -85,25 +90,46 @@ class Process:
     def _tidy(self) -> None:
         while self._forgotten and self._lock.acquire(blocking=False):
             try:
+                if not self._listens():
+                    return
                 numbers = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
-                with suppress(Died):
-                    self._exchange({"do": "close", "ids": numbers}, None)
+                self._send({"do": "close", "ids": numbers}, None)
+                self._owed += 1
+            except (OSError, ValueError):  # it has ended, or is closed just now, and all its files with it
+                self._forgotten.clear()
             finally:
                 self._lock.release()
+
+    def _listens(self) -> bool:
+        """Whether a short message can be sent at once. Raises ValueError when it is closed meanwhile."""
+        if not self.alive:
+            self._forgotten.clear()
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)  # Linux says so as long as three quarters of its buffer are free
+        return bool(poll.poll(0))
 
     def _exchange(self, request: dict[str, Any], descriptor: int | None) -> tuple[dict[str, Any], bytearray]:
         if not self.alive:
             raise Died(False, -self._process.returncode)
+        mine = False
         try:
+            while self._owed:
+                self._answer()
+                self._owed -= 1
+            mine = True  # up to here it closed what others had open
             self._send(request, descriptor)
-            length, size = LENGTHS.unpack(self._receive(LENGTHS.size))
-            return json.loads(self._receive(length)), self._receive(size)
+            return self._answer()
         except OSError as exc:
             if not isinstance(exc, TimeoutError):  # it has ended, or is about to
                 with suppress(subprocess.TimeoutExpired):
                     self._process.wait(_PARTING_S)
             self.kill()
-            raise Died(True, -self._process.returncode) from exc
+            raise Died(mine, -self._process.returncode) from exc
+
+    def _answer(self) -> tuple[dict[str, Any], bytearray]:
+        length, size = LENGTHS.unpack(self._receive(LENGTHS.size))
+        return json.loads(self._receive(length)), self._receive(size)
 
     def _send(self, request: dict[str, Any], descriptor: int | None) -> None:
         message = json.dumps(request).encode()

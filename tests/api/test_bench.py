@@ -23,7 +23,9 @@ BUSY = (
     b'25\r\n{"type":"urn:problem-type:overloaded"\r\n1\r\n}\r\n0\r\n\r\n'
 )
 
-Answers = Callable[[int], bytes | None]  # to the nth request of the service; None: hangs up
+BROKEN = OK[:-1]
+
+Answers = Callable[[int], bytes | None]  # to the nth request of the service; None: hangs up, as it does after BROKEN
 
 
 @asynccontextmanager
@@ -42,6 +44,8 @@ async def service(answers: Answers, stall: asyncio.Event | None = None) -> Async
                 if (answer := answers(number)) is None:
                     break
                 writer.write(answer)
+                if answer is BROKEN:
+                    break
         except asyncio.IncompleteReadError:
             pass
         finally:
@@ -83,6 +87,14 @@ async def test_errors_are_told_apart_and_idle_connections_may_close() -> None:
         assert [await client.ask(ASK) for _ in range(4)] == [None, None, "503 overloaded", None]
         await client.close()
     assert "connection" in str(await client.ask(ASK))
+
+
+async def test_an_answer_that_breaks_off_is_an_error_and_not_asked_for_again() -> None:
+    answers = [OK, BROKEN, OK]  # the second one on the connection of the first
+    async with service(answers.__getitem__) as url:
+        client = Client(url, None, timeout_s=30)
+        assert [await client.ask(ASK) for _ in answers] == [None, "connection closed", None]
+        await client.close()
 
 
 async def test_a_service_that_says_nothing_is_given_up() -> None:

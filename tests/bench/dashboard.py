@@ -26,7 +26,7 @@ from tests.docker.processes import Gateway, Prometheus, Triton
 
 STEP_S = 5
 _ROWS = 42  # of the dashboard's grid; below are GPUs and processes
-RATES = (0.5, 1.0, 2.0, 4.0, 1.0)  # of the calmest
+RATES = (0.5, 1.0, 2.0, 4.0, 1.0)  # of `--rate`
 
 
 def main(
@@ -74,7 +74,7 @@ def folder(work: Path, name: str) -> Path:
 def compose() -> dict[str, Any]:
     profiles = [f"--profile={profile}" for profile in ("gpu", "tools", "observability")]
     command = ["docker-compose", "--file", str(DOCKER / "compose.yaml"), *profiles, "config", "--format", "json"]
-    printed = subprocess.run(command, env=os.environ | {"GRAFANA_PASSWORD": "x"}, capture_output=True, check=True)
+    printed = subprocess.run(command, capture_output=True, check=True)
     services: dict[str, Any] = json.loads(printed.stdout)["services"]
     return services
 
@@ -87,13 +87,15 @@ def bench(gateway: Gateway, mix: str, rate: float, seconds: float) -> "subproces
 
 def answers(prometheus: Prometheus, start: float, end: float) -> list[dict[str, Any]]:
     """Each panel with the series of its queries, over the whole run."""
-    panels: list[dict[str, Any]] = json.loads((DOCKER / "grafana" / "dashboards" / "auricle.json").read_text())[
-        "panels"
-    ]
+    dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "auricle.json").read_text())
+    everything = {f"${variable['name']}": variable.get("allValue", "") for variable in dashboard["templating"]["list"]}
+    panels: list[dict[str, Any]] = dashboard["panels"]
     for panel in panels:
         for target in panel.get("targets", []):
-            expression = target["expr"].replace("$__rate_interval", "30s").replace("$route", ".*")
-            query = {"query": expression.replace("$instance", ".*"), "start": start, "end": end, "step": STEP_S}
+            expression = target["expr"].replace("$__rate_interval", "30s")
+            for name, value in everything.items():
+                expression = expression.replace(name, value)
+            query = {"query": expression, "start": start, "end": end, "step": STEP_S}
             url = f"http://{prometheus.address}/api/v1/query_range?" + urllib.parse.urlencode(query)
             with urllib.request.urlopen(url, timeout=60) as answer:
                 target["series"] = json.load(answer)["data"]["result"]

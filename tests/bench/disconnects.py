@@ -1,8 +1,9 @@
 """Clients that vanish at random points, and what they leave behind: `python -m tests.bench.disconnects`.
 
 The real gateway over the real tritonserver with shared memory for all tensors. Counted when the gateway is idle, each
-time that as many clients again have vanished: what was held the last time was held before. Memory that is shared is
-kept for the next request, as much as was ever lent at once, so that it may grow until chance has brought the most.
+time that as many clients again have vanished: what was held the last time was held before. The processes that decode
+are counted with it, as what was sent is open there too. Memory that is shared is kept for the next request, as much as
+was ever lent at once, so that it may grow until chance has brought the most.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from service.backends.triton.shared_memory import FOLDER
 from tests import sounds, tiny
 from tests.bench.gateway import gateway
 from tests.bench.load import Connection
+from tests.bench.process import holdings
 from tests.faults.vanish import vanish
 from tests.tritonserver.server import TritonServer
 from tests.until import until
@@ -56,9 +58,10 @@ async def _measure(port: int, pid: int, clients: int) -> bool:
         return all(line in lines for line in _IDLE)
 
     async def held() -> dict[str, float]:
-        counts = {
-            "open descriptors": _entries(f"/proc/{pid}/fd"),
-            "threads": _entries(f"/proc/{pid}/task"),
+        processes = holdings(pid)
+        counts: dict[str, float] = {
+            "open descriptors": processes.files,
+            "threads": processes.threads,
             "names in /dev/shm": _entries(FOLDER, "auricle-*"),
         }
         text = await metrics()

@@ -1,6 +1,7 @@
 """Clients that vanish leave no task, thread, descriptor or place in a queue behind."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import uvicorn
 from service.app import create_app
 from service.settings import Settings
 from tests import sounds, tiny
+from tests.bench.process import family
 from tests.faults.vanish import vanish
 from tests.until import until
 
@@ -57,8 +59,9 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 
 def held() -> tuple[int, int, int]:
-    """Tasks, threads, descriptors."""
-    return len(asyncio.all_tasks()), threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    """Tasks, threads, descriptors; these also of the processes that decode, where the uploads are open as well."""
+    descriptors = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in family(os.getpid()))
+    return len(asyncio.all_tasks()), threading.active_count(), descriptors
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")

@@ -2,21 +2,18 @@
 
 import fcntl
 import io
-import json
 import os
 import re
 import signal
 import struct
-import subprocess
-import sys
 import tempfile
 import termios
-from base64 import b64encode
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -26,7 +23,7 @@ from service.errors import InvalidInput, MalformedInput, PayloadTooLarge
 from service.media.audio import AudioStream, open_audio
 from service.media.decoders import Decoders
 from service.media.image import read_view
-from service.media.process import Descriptor, Process
+from service.media.process import Died, Process
 from service.web.form import _Window
 from tests import pictures, sounds
 
@@ -162,109 +159,60 @@ def test_a_file_has_so_much_time_of_a_core_and_is_refused_beyond(alone: Decoders
     assert samples(alone.open_audio(io.BytesIO(long), None, max_audio_s=600)).shape[0] == 1
 
 
-def test_what_is_left_halfway_is_closed_in_the_process(alone: Decoders, long: bytes) -> None:
-    def descriptors() -> int:
-        (pid,) = alone.pids
-        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+def descriptors(decoders: Decoders) -> int:
+    """Of its one process. Asked after a picture, it has done all that it was told before."""
+    assert decoders.read_view(io.BytesIO(pictures.encoded(pictures.grey())), **VIEW).original_size == (320, 240)
+    (pid,) = decoders.pids
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
-    samples(alone.open_audio(io.BytesIO(long), None, max_audio_s=600))
-    before = descriptors()
+
+def test_what_is_left_halfway_is_closed_in_the_process(alone: Decoders, long: bytes) -> None:
+    before = descriptors(alone)
     for _ in range(5):
         stream = alone.open_audio(io.BytesIO(long), None, max_audio_s=600)
         next(stream.blocks())
     del stream
-    assert descriptors() == before
+    assert descriptors(alone) == before
     assert alone._processes[0].opened == 0
 
 
-def test_the_process_can_open_nothing(decoders: Decoders) -> None:
-    samples(decoders.open_audio(io.BytesIO(sounds.encoded(sounds.clip(), "flac")), None, max_audio_s=60))
-    for pid in decoders.pids:
-        limits = Path(f"/proc/{pid}/limits").read_text()
-        assert "Max file size             0                    0" in limits
-        assert "Max core file size        0                    0" in limits
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        assert {variable.partition(b"=")[0] for variable in environment if variable} <= {
-            *(b"PYTHONPATH", b"OPENBLAS_NUM_THREADS", b"OMP_NUM_THREADS", b"LC_CTYPE")
-        }
+def test_to_forget_a_file_never_waits_for_the_process(alone: Decoders, long: bytes) -> None:
+    before = descriptors(alone)
+    streams = [alone.open_audio(io.BytesIO(long), None, max_audio_s=600) for _ in range(3)]
+    (pid,) = alone.pids
+    os.kill(pid, signal.SIGSTOP)
+    waking = threading.Timer(5, os.kill, (pid, signal.SIGCONT))  # else what waits would do so for 90 s
+    waking.start()
+    began = time.monotonic()
+    for stream in streams:
+        with stream:
+            pass
+    for number in range(1000, 3000):  # more than the connection holds
+        alone._processes[0].forget(number)
+    waited = time.monotonic() - began
+    waking.cancel()
+    os.kill(pid, signal.SIGCONT)
+    assert waited < 4
+    assert descriptors(alone) == before
+    assert not alone._processes[0]._forgotten
+    assert samples(alone.open_audio(io.BytesIO(long), None, max_audio_s=600)).shape[0] == 1
+    assert alone.pids == [pid]
 
 
-CURIOUS = """
-import os, socket, sys
-from service.media import child
-
-ATTEMPTS = {
-    "file": lambda: os.open("/etc/passwd", os.O_RDONLY),
-    "new file": lambda: os.open("/tmp/left-behind", os.O_CREAT | os.O_WRONLY),
-    "socket": socket.socket,
-    "pair": socket.socketpair,
-}
-
-def look_around(self, opened, request):
-    outcomes = {}
-    for name, attempt in ATTEMPTS.items():
-        try:
-            outcomes[name] = str(attempt())
-        except OSError as exc:
-            outcomes[name] = exc.strerror
-    return {"outcomes": outcomes, "read": opened.file.read().decode()}, b""
-
-child.Child._view = look_around
-child.main(*map(int, sys.argv[1:]))
-"""
-
-
-def test_a_decoder_that_opens_what_a_file_names_gets_nothing_but_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def begin(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([command[0], "-c", CURIOUS, *command[3:]], **options)
-
-    monkeypatch.setattr("service.media.process.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": begin}))
+def test_a_process_that_ends_as_it_closes_a_file_is_not_held_against_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     process = Process(1 << 28, 30)
     try:
-        with Descriptor(io.BytesIO(b"a picture")) as (descriptor, offset, size):
-            request = {"do": "view", "id": 0, "offset": offset, "size": size}
-            answer, _ = process.call(request, descriptor)
+        os.kill(process.pid, signal.SIGSTOP)
+        process.forget(0)
+        process.kill()
+        process.forget(1)
+        monkeypatch.setattr(Process, "alive", True)  # as long as nobody knows it
+        process.forget(2)
+        with pytest.raises(Died) as death:
+            process.call({"do": "next", "id": 3})
     finally:
         process.close()
-    assert answer["read"] == "a picture"
-    assert set(answer["outcomes"].values()) == {"Too many open files"}
-
-
-LATE = """
-import io, json, sys
-from base64 import b64decode
-from service.errors import ServiceError
-from service.media import audio, child, image
-
-def attempt(function, *arguments, **options):
-    try:
-        return function(*arguments, **options)
-    except ServiceError:
-        return None
-
-def decode(data):
-    with audio.open_audio(io.BytesIO(data), None, max_audio_s=60) as stream:
-        list(stream.blocks())
-
-child.warm()
-files = json.load(sys.stdin)
-before = set(sys.modules)
-for kind, data in files:
-    data = b64decode(data)
-    for cut in (data, data[: len(data) // 2]):
-        if kind == "audio":
-            attempt(decode, cut)
-        else:
-            attempt(image.read_view, io.BytesIO(cut), **json.loads(sys.argv[1]))
-print(json.dumps(sorted(set(sys.modules) - before)))
-"""
-
-
-def test_nothing_is_imported_once_nothing_can_be_opened() -> None:
-    """Else a good file would be refused as damaged, as a part of its decoder could not be loaded."""
-    files = [("audio", sounds.encoded(sounds.clip(), audio_format)) for audio_format in sounds.FORMATS]
-    files += [("image", pictures.encoded(pictures.grey(), name)) for name in ("PNG", "JPEG", "WEBP")]
-    sent = json.dumps([(kind, b64encode(data).decode()) for kind, data in files])
-    command = [sys.executable, "-c", LATE, json.dumps(VIEW)]
-    done = subprocess.run(command, input=sent, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert json.loads(done.stdout) == []
+    process.forget(4)
+    assert not death.value.mine

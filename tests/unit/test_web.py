@@ -2,12 +2,14 @@
 
 import json
 import logging
+from collections.abc import Iterator
 
 import pytest
 
 from service import errors
 from service.app import create_app
 from service.settings import Settings
+from service.spans import Attributes, Span
 from service.web import problems
 from service.web.logs import JsonFormatter, TextFormatter, bound
 from service.web.negotiation import negotiate
@@ -63,6 +65,45 @@ def test_the_stage_that_pulls_from_another_is_not_charged_for_it() -> None:
     assert trace.server_timing().startswith("decode;dur=")
 
 
+class Ended(Span):
+    """A span that remembers with what it ended."""
+
+    def __init__(self) -> None:
+        self.attributes: list[Attributes] = []
+
+    def child(self, name: str) -> Span:
+        return self
+
+    def end(self, attributes: Attributes, *, name: str | None = None, failure: str | None = None) -> None:
+        self.attributes.append(attributes)
+
+
+def test_the_span_of_a_stage_that_is_given_up_in_its_first_step_ends() -> None:
+    trace = Trace("id", span := Ended())
+
+    def source() -> Iterator[int]:
+        trace.end_stages()  # on the event loop, while this thread is at work
+        yield 1
+
+    assert list(trace.timed("decode", source())) == [1]
+    assert span.attributes == [{"auricle.stage.busy_ms": 0}]
+
+
+def test_a_stage_that_a_thread_begins_meanwhile_does_not_keep_the_others_from_ending() -> None:
+    class Slow(Ended):
+        def end(self, attributes: Attributes, *, name: str | None = None, failure: str | None = None) -> None:
+            super().end(attributes)
+            with trace.stage("encode"):
+                pass
+
+    trace = Trace("id", span := Slow())
+    for name in ("decode", "infer"):
+        with trace.stage(name):
+            pass
+    trace.end_stages()
+    assert len(span.attributes) == 2
+
+
 def test_closing_a_timed_iterator_closes_what_it_pulls_from() -> None:
     closed = []
 
@@ -105,6 +146,16 @@ def test_the_document_knows_no_error_but_a_problem_and_shows_how_to_send_a_file(
         assert all(list(answer["content"]) == [problems.MEDIA_TYPE] for answer in failures)
     for path in ("/v1/tokenize", "/v1/detokenize"):
         assert "curl --data-binary @" in document["paths"][path]["post"]["description"]
+
+
+def test_what_a_client_chose_neither_forges_lines_of_the_log_nor_controls_the_terminal() -> None:
+    error = ValueError("\n10:31:07 info auricle: forged")
+    record = logging.LogRecord("auricle", logging.INFO, "", 0, "said %s", ("a\r\x1b[2Jb\x9b",), (None, error, None))
+    record.fields = {"path": "/ä\n10:31:07 info auricle: forged \u2028\u202e\x7f"}
+    line, *traceback = TextFormatter().format(record).splitlines()
+    said = r"said a\r\x1b[2Jb\x9b path=/ä\n10:31:07 info auricle: forged \u2028\u202e\x7f"
+    assert line.endswith(f"info auricle: {said}")
+    assert traceback == ["  ValueError: ", "  10:31:07 info auricle: forged"]
 
 
 def test_what_a_request_logs_on_its_way_carries_its_id() -> None:

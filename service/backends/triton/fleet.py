@@ -80,14 +80,16 @@ class Fleet:
                 surveyed = clock()
 
     async def _check(self, server: Server, *, survey: bool) -> None:
-        """Never raises."""
+        """Never raises: a server that nobody watches any more would not be taken back."""
         try:
             alive = await server.answers()
             if alive and (survey or not server.up):
                 await server.survey(self.models)
+            self._judge(server, alive=alive)
         except Exception as exc:  # noqa: BLE001  it went away in the middle, or says what nobody expects
-            logger.warning("Triton server %s: %s", server.address, exc)
-            return  # the next check says which
+            logger.warning("Triton server %s: %s", server.address, exc)  # the next check says which
+
+    def _judge(self, server: Server, *, alive: bool) -> None:
         if not alive:
             self._eject(server)
             return

@@ -70,7 +70,8 @@ class Server:
         """Ends the wait of the requests that are with it; each raises BackendUnavailable."""
         now = asyncio.get_running_loop().time()
         for limit in self._limits:
-            limit.reschedule(now)
+            if not limit.expired():  # its request has met its own deadline, and is about to leave
+                limit.reschedule(now)
 
     async def answers(self) -> bool:
         """Whether it says that it lives. A busy one may be late once; a refused connection is an answer too."""

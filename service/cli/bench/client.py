@@ -28,9 +28,12 @@ class Answer:
 
     def __init__(self) -> None:
         self.body = bytearray()
-        self.complete, self.keep_alive = False, False
+        self.begun, self.complete, self.keep_alive = False, False, False
         self._parser = HttpResponseParser(self)
-        self.feed = self._parser.feed_data
+
+    def feed(self, data: bytes) -> None:
+        self.begun = True
+        self._parser.feed_data(data)
 
     def on_body(self, data: bytes) -> None:
         self.body += data
@@ -98,11 +101,15 @@ class Client:
         """Raises TimeoutError, OSError, IncompleteReadError where the answer breaks off, and HttpParserError."""
         async with asyncio.timeout(self._timeout_s):
             while self._idle:
+                answer = Answer()
                 try:
-                    return await self._exchange(self._idle.pop(), request)
+                    return await self._exchange(self._idle.pop(), request, answer)
                 except (ConnectionError, asyncio.IncompleteReadError):
-                    continue  # the service has closed it while it was idle, which is its right
-            return await self._exchange(_Connection(*await asyncio.open_connection(**self._address)), request)
+                    if answer.begun:
+                        raise
+                    # else the service has closed it while it was idle, which is its right
+            connection = _Connection(*await asyncio.open_connection(**self._address))
+            return await self._exchange(connection, request, Answer())
 
     async def close(self) -> None:
         while self._idle:
@@ -111,11 +118,11 @@ class Client:
             with suppress(OSError):
                 await connection.writer.wait_closed()
 
-    async def _exchange(self, connection: "_Connection", request: Request) -> Answer:
+    async def _exchange(self, connection: "_Connection", request: Request, answer: Answer) -> Answer:
         fields = f"{self._head}Content-Type: {request.content_type}\r\nContent-Length: {len(request.body)}\r\n\r\n"
         head = f"POST {self._prefix}{request.path} HTTP/1.1\r\n{fields}"
         try:
-            answer = await connection.exchange(head.encode() + request.body)
+            await connection.exchange(head.encode() + request.body, answer)
         except BaseException:
             connection.writer.transport.abort()
             raise
@@ -131,12 +138,10 @@ class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def exchange(self, data: bytes) -> Answer:
+    async def exchange(self, data: bytes, answer: Answer) -> None:
         self.writer.write(data)  # not drained: a service that refuses may answer before it has read all of it
-        answer = Answer()
         while not answer.complete:
             received = await self.reader.read(_READ_BYTES)
             if not received:
                 raise asyncio.IncompleteReadError(b"", None)
             answer.feed(received)
-        return answer
