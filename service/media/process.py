@@ -164,10 +164,17 @@ class Descriptor:
             return self._own, getattr(self._file, "offset", 0), size
         except io.UnsupportedOperation:
             self._own = os.memfd_create("upload")
-            self._file.seek(0)
-            while chunk := self._file.read(_COPY_BYTES):
-                os.write(self._own, chunk)
+            try:
+                self._copy()
+            except BaseException:  # its client has gone and it was closed meanwhile, or there is no memory
+                os.close(self._own)
+                raise
             return self._own, 0, size
 
     def __exit__(self, *_: object) -> None:
         os.close(self._own)
+
+    def _copy(self) -> None:
+        self._file.seek(0)
+        while chunk := self._file.read(_COPY_BYTES):
+            os.write(self._own, chunk)

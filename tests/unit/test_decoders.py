@@ -176,6 +176,18 @@ def test_what_is_left_halfway_is_closed_in_the_process(alone: Decoders, long: by
     assert alone._processes[0].opened == 0
 
 
+def test_a_file_in_memory_that_is_closed_as_it_is_handed_over_leaves_no_copy() -> None:
+    class Vanishing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.close()
+            return super().read(size)
+
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(ValueError, match="closed"), Descriptor(Vanishing(b"sound")):
+        pytest.fail("there is nothing to hand over")
+    assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
+
+
 def test_to_forget_a_file_never_waits_for_the_process(alone: Decoders, long: bytes) -> None:
     before = descriptors(alone)
     streams = [alone.open_audio(io.BytesIO(long), None, max_audio_s=600) for _ in range(3)]
