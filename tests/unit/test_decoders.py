@@ -23,7 +23,7 @@ from service.errors import InvalidInput, MalformedInput, PayloadTooLarge
 from service.media.audio import AudioStream, open_audio
 from service.media.decoders import Decoders
 from service.media.image import read_view
-from service.media.process import Died, Process
+from service.media.process import Descriptor, Died, Process
 from service.web.form import _Window
 from tests import pictures, sounds
 
