@@ -35,6 +35,7 @@ def test_weights_of_ones_own_are_exported_for_the_models_that_they_fit(exported:
     assert "proven vocoder: largest difference of a sample" in result.output
     assert _names(list(out.rglob("*")), out) == [
         "vocoder/1/model.pt",
+        "vocoder/1/model.pt.built-by",
         "vocoder/config.pbtxt",
         "vocoder/configs/gpu.pbtxt",
         "vocoder/configs/torchscript.pbtxt",
