@@ -4,7 +4,7 @@ The queue is bounded by the estimated seconds that the whole service needs for w
 nominal cost, which the size of a request tells, times what its kind turned out to cost on this machine. That is
 measured by virtual time, as in weighted fair queueing: while n requests are worked on, each is charged 1/n of the time,
 so the charges of all add up to the time that has passed, however many ran side by side. A file may claim what it likes
-in its header: one request moves the factor of its kind by a third at most.
+in its header: one request moves the factor of its kind by a half at most.
 
 Every key may have up to `_SHARE` times the room that is left (dynamic thresholds, Choudhury and Hahne 1998): one alone
 gets two thirds of the queue, two get two fifths each, and there is always room for one that has asked for nothing yet.
@@ -86,14 +86,22 @@ class Admission:
 
 
 class _Cost:
-    """How many times its nominal cost a kind of request costs, of late: a geometric mean, by nominal cost."""
+    """How many times its nominal cost a kind of request costs, of late, all of them together."""
 
     def __init__(self) -> None:
-        self.factor, self._usual_s = 1.0, 0.0
+        self._charged_s = self._nominal_s = self._usual_s = 0.0
+
+    @property
+    def factor(self) -> float:
+        return self._charged_s / self._nominal_s if self._nominal_s else 1.0
 
     def learn(self, charged_s: float, nominal_s: float) -> None:
         self._usual_s = self._usual_s or nominal_s
-        share = min(nominal_s / self._usual_s, _MOST)
-        self._usual_s *= 1 + (1 - _MEMORY) * (share - 1)
         surprise = charged_s / (self.factor * nominal_s)
-        self.factor *= min(max(surprise, _LEAST), _MOST) ** ((1 - _MEMORY) * share)
+        nominal_s = min(nominal_s, _MOST * self._usual_s)
+        charged_s = min(max(surprise, _LEAST), _MOST) * self.factor * nominal_s
+        if not self._nominal_s:  # as if so many had cost what they were said to
+            self._charged_s = self._nominal_s = nominal_s / (1 - _MEMORY)
+        self._usual_s += (1 - _MEMORY) * (nominal_s - self._usual_s)
+        self._charged_s = _MEMORY * self._charged_s + charged_s
+        self._nominal_s = _MEMORY * self._nominal_s + nominal_s
