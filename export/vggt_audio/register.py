@@ -13,10 +13,9 @@ SHARPNESS = 2.0  # exponent of the probability of a match, where places are aver
 PAIR_STEPS = 8  # of weighing outliers out
 ACROSS = 0.15  # angle between where two views see the same, in radians, that makes a match count a quarter,
 ALONG = 0.25  # and difference of distance, relative to it: depth is less sure than direction
-TOGETHER = (
-    8.0  # of the weight of all matches: that cameras stand at one place, for each unit of the mean square by which
-)
-# what they see is apart, relative to its distance
+# What it weighs that cameras stand at one place, in weights of all matches, for each unit of the mean square by which
+# what they see is apart, relative to its distance.
+TOGETHER = 8.0
 DOUBLINGS = 3  # paths of up to 2 ** 3 pairs
 CERTAIN = 3.0  # confidence above which a pair is as good as any
 FOURTH_POWERS = 5  # of a matrix, until its largest eigenvalue is all that is left

@@ -39,7 +39,7 @@ from service.media import child
 
 ATTEMPTS = {
     "file": lambda: os.open("/etc/passwd", os.O_RDONLY),
-    "new file": lambda: os.open("/tmp/left-behind", os.O_CREAT | os.O_WRONLY),
+    "new file": lambda: os.open("left-behind", os.O_CREAT | os.O_WRONLY),
     "socket": socket.socket,
     "pair": socket.socketpair,
 }

@@ -30,7 +30,6 @@ from tests import pictures, sounds
 VIEW = {"image_size": 70, "patch_size": 14, "max_pixels": 50_000_000, "max_bytes": 1 << 26}
 T = TypeVar("T")
 
-ROOT = Path(__file__).parents[2]
 LONG = np.resize(sounds.clip(), 16_000 * 60)
 
 
